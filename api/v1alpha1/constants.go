@@ -1,0 +1,108 @@
+package v1alpha1
+
+import corev1 "k8s.io/api/core/v1"
+
+// Labels and annotations that the operator sets or reads. The whole prefix keyturn.dev/ is reserved: a template in a
+// spec cannot set it.
+const (
+	// LabelComponent marks what the operator owns, with a Component* value. The operator caches only objects with it,
+	// and treats an object of an expected name without it as somebody else's.
+	LabelComponent = "keyturn.dev/component"
+	// LabelIssuer names the TokenIssuer, in the object's own namespace, that an object belongs to.
+	LabelIssuer = "keyturn.dev/issuer"
+	// AnnotationRingRevision says from which revision of the ring a derived object was rendered.
+	AnnotationRingRevision = "keyturn.dev/ring-revision"
+	// AnnotationTemplateHash tells whether the labels and annotations of spec.signing.secret.template have changed.
+	AnnotationTemplateHash = "keyturn.dev/template-hash"
+	// AnnotationRotateRequestedAt, on a TokenIssuer, asks for one rotation each time its value changes. Any value will
+	// do; a time is the custom. status.handledRotateRequest echoes it once the rotation has happened.
+	AnnotationRotateRequestedAt = "keyturn.dev/rotate-requested-at"
+)
+
+// Values of LabelComponent.
+const (
+	ComponentKeyring    = "keyring"
+	ComponentSigningKey = "signing-key"
+	ComponentJWKS       = "jwks"
+)
+
+// Types of the Secrets that the operator writes.
+const (
+	// SecretTypeKeyring is the type of the ring Secret, which only the operator reads.
+	SecretTypeKeyring corev1.SecretType = "keyturn.dev/keyring"
+	// SecretTypeSigningKey is the type of the Secret that workloads mount.
+	SecretTypeSigningKey corev1.SecretType = "keyturn.dev/signing-key"
+)
+
+// Data keys of the Secrets and the ConfigMap.
+const (
+	// DataRing holds the ring document in the ring Secret.
+	DataRing = "ring.json"
+	// DataJWKS holds the JWK Set (RFC 7517 section 5) in the ConfigMap.
+	DataJWKS = "jwks.json"
+	// DataKeyPEM holds the private key as PKCS#8 (RFC 5208) in PEM. Absent for HS algorithms.
+	DataKeyPEM = "key.pem"
+	// DataKeyJWK holds the private or symmetric key as a JWK (RFC 7517).
+	DataKeyJWK = "key.jwk"
+	// DataKeyBytes holds the bytes of a symmetric key. Absent for all but HS algorithms.
+	DataKeyBytes = "key.bin"
+	// DataKeyID holds the value for the header "kid".
+	DataKeyID = "kid"
+	// DataAlgorithm holds the value for the header "alg".
+	DataAlgorithm = "alg"
+	// DataIssuer holds the value for the claim "iss".
+	DataIssuer = "issuer"
+	// DataMaxLifetime holds the longest token lifetime (exp - iat) that verifiers accept for this key, in whole seconds.
+	DataMaxLifetime = "max-lifetime"
+)
+
+// Condition types of a TokenIssuer. The first two are always present; the others only while they are true.
+const (
+	// ConditionAccepted says that the spec can be acted on and that the issuer URL is this issuer's alone.
+	ConditionAccepted = "Accepted"
+	// ConditionReady says that tokens can be signed (spec.signing) and verified.
+	ConditionReady = "Ready"
+	// ConditionRotationOverdue is True while a rotation that should have happened has not.
+	ConditionRotationOverdue = "RotationOverdue"
+	// ConditionSecretConflict is True while an object that the operator must write exists and is somebody else's.
+	ConditionSecretConflict = "SecretConflict"
+	// ConditionKeysLost is True after the ring Secret vanished, until every token that the lost keys signed has expired.
+	ConditionKeysLost = "KeysLost"
+)
+
+// Condition types of a TokenRevocation, always present. ConditionAccepted is the third.
+const (
+	// ConditionEnforced says that every verifier denies what the revocation names.
+	ConditionEnforced = "Enforced"
+)
+
+// Reasons of conditions and events. Each has its sentence in the condition's message.
+const (
+	ReasonAccepted        = "Accepted"
+	ReasonURLConflict     = "IssuerURLConflict"
+	ReasonReady           = "Ready"
+	ReasonPending         = "Pending"
+	ReasonNotAccepted     = "NotAccepted"
+	ReasonRingUnreadable  = "RingUnreadable"
+	ReasonRingFull        = "RingFull"
+	ReasonSecretConflict  = "SecretConflict"
+	ReasonWriteFailed     = "WriteFailed"
+	ReasonRotationOverdue = "RotationOverdue"
+	ReasonKeysLost        = "KeysLost"
+	ReasonKeysStale       = "KeysStale"
+	ReasonKeysUnavailable = "KeysUnavailable"
+
+	ReasonIssuerNotFound = "IssuerNotFound"
+	ReasonEnforced       = "Enforced"
+	ReasonNotYetApplied  = "NotYetApplied"
+	ReasonExpired        = "Expired"
+)
+
+// Reasons of events about keys.
+const (
+	EventKeyCreated   = "KeyCreated"
+	EventKeyActivated = "KeyActivated"
+	EventKeyRetired   = "KeyRetired"
+	EventKeyRemoved   = "KeyRemoved"
+	EventKeyRevoked   = "KeyRevoked"
+)
