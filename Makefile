@@ -1,0 +1,100 @@
+# `make help` lists what there is. Go, git, make and bash are all it needs: other tools are built on demand, at the
+# versions below, into the user's cache folder (see hack/tool.sh and hack/controlplane/assets.sh).
+
+CONTROLLER_GEN_VERSION ?= v0.23.0
+GOLANGCI_LINT_VERSION  ?= v2.15.0
+
+# The version that `keyturn --version` prints, in a build from a clone.
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+# How long `make fuzz` spends on each target.
+FUZZTIME ?= 10s
+# The image that `make install-manifest` puts in.
+IMAGE ?= keyturn:latest
+# Which benchmarks `make bench` runs (a regular expression), and how often.
+BENCH      ?= .
+BENCHCOUNT ?= 1
+# Arguments for go test, such as GOTESTFLAGS='-run TestRefused -v'; and the packages.
+GOTESTFLAGS ?=
+PKG         ?= ./...
+
+# Recursive variables: each runs only in the recipes that use it, and only there builds what is missing.
+controller_gen = $$(hack/tool.sh sigs.k8s.io/controller-tools/cmd/controller-gen $(CONTROLLER_GEN_VERSION))
+golangci_lint  = $$(hack/tool.sh github.com/golangci/golangci-lint/v2/cmd/golangci-lint $(GOLANGCI_LINT_VERSION))
+assets         = $$(hack/controlplane/assets.sh)
+
+# The packages without Kubernetes and HTTP, whose code many goroutines share.
+domain_packages = ./internal/keyring/... ./internal/token/... ./internal/revocation/... ./internal/issuers/...
+generated = api/v1alpha1/zz_generated.deepcopy.go config/crd/bases config/rbac/role.yaml
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+##@ Try it
+.PHONY: demo run
+demo: ## Start a control plane and Keyturn on this machine, rotate and revoke before your eyes, and stop
+	@assets="$(assets)"; KUBEBUILDER_ASSETS="$$assets" go run ./hack/demo
+run: ## The same, and stay, to be used with kubectl and curl
+	@assets="$(assets)"; KUBEBUILDER_ASSETS="$$assets" go run ./hack/demo -stay
+
+##@ Test
+.PHONY: test test-short test-race fuzz bench
+test: ## All tests, with a real kube-apiserver and etcd (PKG=./test/api GOTESTFLAGS='-run TestRefused -v' to choose)
+	@assets="$(assets)"; KUBEBUILDER_ASSETS="$$assets" go test $(GOTESTFLAGS) $(PKG)
+test-short: ## The tests that need no control plane
+	@go test -short $(GOTESTFLAGS) $$(go list -f '{{.ImportPath}} {{.TestImports}} {{.XTestImports}}' $(PKG) | sed '\|/internal/testenv[] ]|d; s/ .*//')
+test-race: ## The tests of the domain packages with the race detector (needs a C compiler)
+	@CGO_ENABLED=1 go test -race $(GOTESTFLAGS) $(domain_packages)
+fuzz: ## Every fuzz target for a while (FUZZTIME=10s)
+	@hack/fuzz.sh $(FUZZTIME)
+bench: ## Benchmarks (BENCH=. BENCHCOUNT=1)
+	@folders=$$(grep -rl --include='*_test.go' '^func Benchmark' . | xargs -r -n1 dirname | sort -u); \
+	assets="$(assets)"; KUBEBUILDER_ASSETS="$$assets" go test -run '^$$' -bench '$(BENCH)' -benchmem -count $(BENCHCOUNT) $$folders
+
+##@ Check
+.PHONY: lint fmt vet tidy verify verify-generated verify-format verify-tidy verify-config
+lint: ## golangci-lint, with .golangci.yml
+	@lint="$(golangci_lint)"; "$$lint" run ./...
+vet: ## go vet
+	@go vet ./...
+fmt: ## Format the Go files
+	@lint="$(golangci_lint)"; "$$lint" fmt ./...
+tidy: ## go mod tidy, in both modules
+	@go mod tidy
+	@cd hack/controlplane && go mod tidy
+verify: verify-format verify-generated verify-tidy verify-config vet lint ## Everything that needs no test run
+verify-format: ## Fail where gofmt -s would change a file
+	@files=$$(git ls-files -co --exclude-standard '*.go' | xargs -r gofmt -s -l); \
+	[ -z "$$files" ] || { printf 'not formatted; run `make fmt`:\n%s\n' "$$files"; exit 1; }
+verify-generated: generate manifests ## Generate anew, and fail where that changed a file
+	@changed=$$(git status --porcelain -- $(generated)); [ -z "$$changed" ] || { git --no-pager diff -- $(generated); \
+	printf 'generated files were not current; they are now: review and commit them\n%s\n' "$$changed"; exit 1; }
+verify-tidy: ## Fail where go mod tidy would change a module, or where a module's content is not what go.sum says
+	@go mod tidy -diff || { echo 'go.mod is not tidy; run `make tidy`'; exit 1; }
+	@cd hack/controlplane && go mod tidy -diff || { echo 'hack/controlplane/go.mod is not tidy; run `make tidy`'; exit 1; }
+	@go mod verify
+verify-config: ## Fail where a kustomization does not build
+	@assets="$(assets)"; for folder in config/default config/overlays/* config/samples; do \
+	"$$assets/kubectl" kustomize $$folder >/dev/null || { echo "kustomize cannot build $$folder"; exit 1; }; done
+
+##@ Make
+.PHONY: build generate manifests install-manifest assets clean
+build: ## bin/keyturn
+	@go build -trimpath -ldflags "-X main.version=$(VERSION)" -o bin/keyturn ./cmd/keyturn
+generate: ## DeepCopy methods, from the API types
+	@gen="$(controller_gen)"; "$$gen" object paths=./api/...
+manifests: ## Custom resources from the API types, and the operator's ClusterRole from the +kubebuilder:rbac markers
+	@gen="$(controller_gen)"; "$$gen" crd paths=./api/... output:crd:dir=config/crd/bases
+	@gen="$(controller_gen)"; "$$gen" rbac:roleName=manager-role paths="./controllers/...;./internal/...;./cmd/..." output:rbac:dir=config/rbac
+install-manifest: ## dist/install.yaml, for kubectl apply (IMAGE=registry/keyturn:v1 to choose the image)
+	@mkdir -p dist; assets="$(assets)"; hack/install-manifest.sh "$$assets/kubectl" $(IMAGE) >dist/install.yaml
+assets: ## Get kube-apiserver, etcd and kubectl, and print their folder
+	@hack/controlplane/assets.sh
+clean: ## Remove what this clone built; the cache folder stays
+	@rm -rf bin dist
+
+##@ Help
+.PHONY: help
+help: ## This list
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {sub(/:.*/, "", $$1); printf "  %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

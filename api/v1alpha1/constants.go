@@ -12,8 +12,15 @@ const (
 	LabelIssuer = "keyturn.dev/issuer"
 	// AnnotationRingRevision says from which revision of the ring a derived object was rendered.
 	AnnotationRingRevision = "keyturn.dev/ring-revision"
-	// AnnotationTemplateHash tells whether the labels and annotations of spec.signing.secret.template have changed.
-	AnnotationTemplateHash = "keyturn.dev/template-hash"
+	// AnnotationTemplateKeys remembers which labels and annotations of the mounted Secret came from the template in the
+	// spec, so that those can be taken away again and nobody else's are.
+	AnnotationTemplateKeys = "keyturn.dev/template-keys"
+	// AnnotationActiveKey, on the JWKS ConfigMap, is the id of the key that signs.
+	AnnotationActiveKey = "keyturn.dev/active-key"
+	// AnnotationMaxAge, on the JWKS ConfigMap, is for how long a reader may keep a copy, as a duration.
+	AnnotationMaxAge = "keyturn.dev/max-age"
+	// AnnotationLongestMaxAge, on the JWKS ConfigMap, bounds the age of copies that were handed out earlier.
+	AnnotationLongestMaxAge = "keyturn.dev/longest-max-age"
 	// AnnotationRotateRequestedAt, on a TokenIssuer, asks for one rotation each time its value changes. Any value will
 	// do; a time is the custom. status.handledRotateRequest echoes it once the rotation has happened.
 	AnnotationRotateRequestedAt = "keyturn.dev/rotate-requested-at"

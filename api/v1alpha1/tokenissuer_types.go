@@ -30,7 +30,7 @@ type TokenIssuer struct {
 
 	// What the operator has observed and done.
 	// +optional
-	Status TokenIssuerStatus `json:"status,omitempty"`
+	Status TokenIssuerStatus `json:"status,omitzero"`
 }
 
 // TokenIssuerList is a list of TokenIssuers.
@@ -50,7 +50,7 @@ type TokenIssuerList struct {
 // +kubebuilder:validation:XValidation:rule="!has(self.signing) || !self.issuerURL.matches('^https://[^/]+/(verify|verify-for|tokenreview|issuers)(/|$)')",message="the path of issuerURL must not begin with /verify, /verify-for, /tokenreview or /issuers, which the service itself answers"
 // +kubebuilder:validation:XValidation:rule="!has(self.signing) || self.issuerURL.matches('^https://[^/]+(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*/?$')",message="the path of issuerURL must be plain when signing is set: segments of letters, digits, '-', '_', '~' and '.', so that every client spells it the same"
 // +kubebuilder:validation:XValidation:rule="!has(self.signing) || duration(self.signing.rotation.period) >= duration(self.jwks.maxAge) + duration(self.tokens.clockSkew) + duration(self.signing.secret.propagationDelay)",message="signing.rotation.period must be at least jwks.maxAge + tokens.clockSkew + signing.secret.propagationDelay: a new key may sign only when every verifier can know it, and the old one is in use until every workload has the new one"
-// +kubebuilder:validation:XValidation:rule="!has(self.signing) || !has(self.tokens.maxLifetime) || duration(self.signing.rotation.period) >= duration(string(int(duration(self.tokens.maxLifetime).getSeconds() / 20)) + 's')",message="tokens.maxLifetime must be at most 20 times signing.rotation.period, or too many retiring keys would fill the JWKS"
+// +kubebuilder:validation:XValidation:rule="!has(self.signing) || (has(self.tokens.maxLifetime) ? duration(self.tokens.maxLifetime) : duration('15m')).getMilliseconds() <= 20 * duration(self.signing.rotation.period).getMilliseconds()",message="tokens.maxLifetime (15m when left out) must be at most 20 times signing.rotation.period, or too many retiring keys would fill the JWKS"
 type TokenIssuerSpec struct {
 	// The value of the claim "iss" (RFC 7519 section 4.1.1) and the base of the discovery document and the JWKS: an
 	// https URL without query and fragment (OpenID Connect Discovery 1.0 section 3), such as
@@ -87,12 +87,12 @@ type TokenIssuerSpec struct {
 	// What a good access token of this issuer looks like, beside its audience.
 	// +optional
 	// +kubebuilder:default={}
-	Tokens TokenPolicy `json:"tokens,omitempty"`
+	Tokens TokenPolicy `json:"tokens,omitzero"`
 
 	// How the public keys are published. Not used with external.
 	// +optional
 	// +kubebuilder:default={}
-	JWKS JWKSPolicy `json:"jwks,omitempty"`
+	JWKS JWKSPolicy `json:"jwks,omitzero"`
 }
 
 // Algorithm is a JWS algorithm (RFC 7518 section 3.1, RFC 8037).
@@ -132,12 +132,12 @@ type Signing struct {
 	// When the key is exchanged for the next one.
 	// +optional
 	// +kubebuilder:default={}
-	Rotation RotationPolicy `json:"rotation,omitempty"`
+	Rotation RotationPolicy `json:"rotation,omitzero"`
 
 	// The Secret that workloads mount to sign tokens themselves.
 	// +optional
 	// +kubebuilder:default={}
-	Secret SigningSecret `json:"secret,omitempty"`
+	Secret SigningSecret `json:"secret,omitzero"`
 
 	// What becomes of the ring, the mounted Secret and the ConfigMap when the TokenIssuer is deleted: Delete, or Retain
 	// to let a TokenIssuer of the same name created later go on with them. Default: Delete.
@@ -157,14 +157,14 @@ type RotationPolicy struct {
 	// +kubebuilder:validation:MaxLength=32
 	// +kubebuilder:validation:Pattern=`^([0-9]{1,6}(\.[0-9]{1,3})?(h|m|s|ms))+$`
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('87600h')",message="signing.rotation.period must be from 1s to 87600h"
-	Period metav1.Duration `json:"period,omitempty"`
+	Period metav1.Duration `json:"period,omitzero"`
 }
 
 // SigningSecret is the Secret that workloads mount to sign tokens themselves. It has the type keyturn.dev/signing-key
 // and the files key.pem (PKCS#8; not for HS algorithms), key.jwk, key.bin (HS algorithms only), kid, alg, issuer and
 // max-lifetime (seconds).
 //
-// +kubebuilder:validation:XValidation:rule="self.?name == oldSelf.?name",message="signing.secret.name is immutable, because pods mount it: create another TokenIssuer"
+// +kubebuilder:validation:XValidation:rule="has(self.name) == has(oldSelf.name) && (!has(self.name) || self.name == oldSelf.name)",message="signing.secret.name is immutable, because pods mount it: create another TokenIssuer"
 type SigningSecret struct {
 	// Whether the active private key is exported to a Secret at all. Switching it off deletes the Secret; pods that have
 	// mounted it keep the key they have until they restart. Default: true.
@@ -187,12 +187,12 @@ type SigningSecret struct {
 	// +kubebuilder:validation:MaxLength=32
 	// +kubebuilder:validation:Pattern=`^([0-9]{1,6}(\.[0-9]{1,3})?(h|m|s|ms))+$`
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('0s') && duration(self) <= duration('24h')",message="signing.secret.propagationDelay must be from 0s to 24h"
-	PropagationDelay metav1.Duration `json:"propagationDelay,omitempty"`
+	PropagationDelay metav1.Duration `json:"propagationDelay,omitzero"`
 
 	// Labels and annotations for the Secret, for example what a reloader looks for. Nothing is copied from the
 	// TokenIssuer itself.
 	// +optional
-	Template SecretTemplate `json:"template,omitempty"`
+	Template SecretTemplate `json:"template,omitzero"`
 }
 
 // SecretTemplate is the metadata that the mounted Secret carries beside the operator's own.
@@ -201,16 +201,26 @@ type SecretTemplate struct {
 	// +optional
 	// +kubebuilder:validation:MaxProperties=16
 	// +kubebuilder:validation:XValidation:rule="self.all(k, !k.matches('^([^/]*[.])?keyturn[.]dev/'))",message="label keys under keyturn.dev/ are reserved for the operator"
-	// +kubebuilder:validation:XValidation:rule="self.all(k, size(k) <= 317 && !format.qualifiedName().validate(k).hasValue() && size(self[k]) <= 63 && !format.labelValue().validate(self[k]).hasValue())",message="labels must have valid label keys and values (at most 63 letters, digits, '-', '_' and '.')"
-	Labels map[string]string `json:"labels,omitempty"`
+	// +kubebuilder:validation:XValidation:rule="self.all(k, size(k) <= 317 && !format.qualifiedName().validate(k).hasValue() && !format.labelValue().validate(self[k]).hasValue())",message="labels must have valid label keys and values (at most 63 letters, digits, '-', '_' and '.')"
+	Labels map[string]LabelValue `json:"labels,omitempty"`
 
 	// Annotations of the Secret. Keys under keyturn.dev/ are reserved. At most 16, each at most 4096 characters.
 	// +optional
 	// +kubebuilder:validation:MaxProperties=16
 	// +kubebuilder:validation:XValidation:rule="self.all(k, !k.matches('^([^/]*[.])?keyturn[.]dev/'))",message="annotation keys under keyturn.dev/ are reserved for the operator"
-	// +kubebuilder:validation:XValidation:rule="self.all(k, size(k) <= 317 && !format.qualifiedName().validate(k.lowerAscii()).hasValue() && size(self[k]) <= 4096)",message="annotations must have valid annotation keys, and values of at most 4096 characters"
-	Annotations map[string]string `json:"annotations,omitempty"`
+	// +kubebuilder:validation:XValidation:rule="self.all(k, size(k) <= 317 && !format.qualifiedName().validate(k.lowerAscii()).hasValue())",message="annotations must have valid annotation keys"
+	Annotations map[string]AnnotationValue `json:"annotations,omitempty"`
 }
+
+// LabelValue is the value of a label, of at most 63 characters.
+//
+// +kubebuilder:validation:MaxLength=63
+type LabelValue string
+
+// AnnotationValue is the value of an annotation, of at most 4096 characters.
+//
+// +kubebuilder:validation:MaxLength=4096
+type AnnotationValue string
 
 // JWKSPolicy says how the public keys are published.
 type JWKSPolicy struct {
@@ -222,7 +232,7 @@ type JWKSPolicy struct {
 	// +kubebuilder:validation:MaxLength=32
 	// +kubebuilder:validation:Pattern=`^([0-9]{1,6}(\.[0-9]{1,3})?(h|m|s|ms))+$`
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('24h')",message="jwks.maxAge must be from 1s to 24h"
-	MaxAge metav1.Duration `json:"maxAge,omitempty"`
+	MaxAge metav1.Duration `json:"maxAge,omitzero"`
 }
 
 // TokenPolicy says what a good access token of the issuer looks like.
@@ -244,7 +254,7 @@ type TokenPolicy struct {
 	// +kubebuilder:validation:MaxLength=32
 	// +kubebuilder:validation:Pattern=`^([0-9]{1,6}(\.[0-9]{1,3})?(h|m|s|ms))+$`
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('0s') && duration(self) <= duration('5m')",message="tokens.clockSkew must be from 0s to 5m"
-	ClockSkew metav1.Duration `json:"clockSkew,omitempty"`
+	ClockSkew metav1.Duration `json:"clockSkew,omitzero"`
 
 	// The values of the header "typ" (RFC 7515 section 4.1.9) that an access token may have, compared without regard to
 	// case; "application/" in front is ignored. An empty string stands for a token without "typ". At most 8. Default:
@@ -283,7 +293,7 @@ type External struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=1024
 	// +kubebuilder:validation:XValidation:rule="isURL(self) && url(self).getScheme() == 'https' && url(self).getHostname() != ''",message="external.jwksURL must be an absolute https URL"
-	// +kubebuilder:validation:XValidation:rule="!self.contains('#') && !self.matches('^https://[^/]*@')",message="external.jwksURL must have no fragment and no user name or password in it"
+	// +kubebuilder:validation:XValidation:rule="!self.contains('#') && !self.matches('^[A-Za-z]+://[^/?]*@')",message="external.jwksURL must have no fragment and no user name or password in it"
 	JWKSURL string `json:"jwksURL,omitempty"`
 
 	// The keys are those of this cluster's own ServiceAccount issuer, read over the operator's connection to the API
@@ -314,7 +324,7 @@ type External struct {
 	// +kubebuilder:validation:MaxLength=32
 	// +kubebuilder:validation:Pattern=`^([0-9]{1,6}(\.[0-9]{1,3})?(h|m|s|ms))+$`
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1m') && duration(self) <= duration('24h')",message="external.refreshInterval must be from 1m to 24h"
-	RefreshInterval metav1.Duration `json:"refreshInterval,omitempty"`
+	RefreshInterval metav1.Duration `json:"refreshInterval,omitzero"`
 
 	// How long the last good keys go on verifying when they cannot be fetched. 1m to 168h. Default: 24h.
 	// +optional
@@ -323,79 +333,5 @@ type External struct {
 	// +kubebuilder:validation:MaxLength=32
 	// +kubebuilder:validation:Pattern=`^([0-9]{1,6}(\.[0-9]{1,3})?(h|m|s|ms))+$`
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1m') && duration(self) <= duration('168h')",message="external.maxStaleness must be from 1m to 168h"
-	MaxStaleness metav1.Duration `json:"maxStaleness,omitempty"`
-}
-
-// TokenIssuerStatus is what the operator has observed and done. It is derived: nothing is lost when it is wiped.
-type TokenIssuerStatus struct {
-	// The generation of the spec that the rest of the status is about.
-	// +optional
-	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
-
-	// Accepted and Ready are always present; RotationOverdue, SecretConflict and KeysLost only while they are true.
-	// +optional
-	// +listType=map
-	// +listMapKey=type
-	Conditions []metav1.Condition `json:"conditions,omitempty"`
-
-	// The id (kid, the RFC 7638 thumbprint) of the key that signs.
-	// +optional
-	ActiveKeyID string `json:"activeKeyID,omitempty"`
-
-	// Every key of the ring, or every key that an external issuer publishes.
-	// +optional
-	// +listType=map
-	// +listMapKey=id
-	Keys []KeyStatus `json:"keys,omitempty"`
-
-	// When the next key takes over, if nothing asks for it earlier.
-	// +optional
-	NextRotation *metav1.Time `json:"nextRotation,omitempty"`
-
-	// When the active key took over.
-	// +optional
-	LastRotation *metav1.Time `json:"lastRotation,omitempty"`
-
-	// The value of the annotation keyturn.dev/rotate-requested-at that was last answered with a rotation.
-	// +optional
-	HandledRotateRequest string `json:"handledRotateRequest,omitempty"`
-
-	// Where verifiers find the public keys.
-	// +optional
-	JWKSURL string `json:"jwksURL,omitempty"`
-
-	// When the keys of an external issuer were last fetched, to the minute.
-	// +optional
-	LastFetch *metav1.Time `json:"lastFetch,omitempty"`
-}
-
-// KeyState is where a key is in its life.
-//
-// +kubebuilder:validation:Enum=Next;Active;Retiring;External
-type KeyState string
-
-// KeyStatus is one key of the ring, without anything secret.
-type KeyStatus struct {
-	// The id of the key (kid, the RFC 7638 thumbprint).
-	// +required
-	ID string `json:"id"`
-	// The algorithm of the key.
-	// +optional
-	Algorithm Algorithm `json:"algorithm,omitempty"`
-	// Next: published, does not sign yet. Active: signs. Retiring: verifies until its last token has expired.
-	// External: somebody else's.
-	// +required
-	State KeyState `json:"state"`
-	// When the JWKS that holds the key was really written.
-	// +optional
-	PublishedAt *metav1.Time `json:"publishedAt,omitempty"`
-	// When the key began to sign.
-	// +optional
-	ActivatedAt *metav1.Time `json:"activatedAt,omitempty"`
-	// When the key leaves the JWKS, because the last token that it can have signed has expired.
-	// +optional
-	RemoveAfter *metav1.Time `json:"removeAfter,omitempty"`
-	// Why the key began to sign before it had been published for long enough, if it did.
-	// +optional
-	Exception string `json:"exception,omitempty"`
+	MaxStaleness metav1.Duration `json:"maxStaleness,omitzero"`
 }

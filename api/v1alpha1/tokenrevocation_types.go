@@ -28,7 +28,7 @@ type TokenRevocation struct {
 
 	// Whether they are.
 	// +optional
-	Status TokenRevocationStatus `json:"status,omitempty"`
+	Status TokenRevocationStatus `json:"status,omitzero"`
 }
 
 // TokenRevocationList is a list of TokenRevocations.
@@ -45,7 +45,7 @@ type TokenRevocationList struct {
 //
 // +kubebuilder:validation:XValidation:rule="[has(self.tokenID), has(self.sessionID), has(self.subject), has(self.clientID), has(self.audience), has(self.keyID), has(self.all)].filter(x, x).size() == 1",message="set exactly one of tokenID, sessionID, subject, clientID, audience, keyID and all"
 // +kubebuilder:validation:XValidation:rule="!has(self.issuedBefore) || has(self.subject) || has(self.clientID) || has(self.audience) || has(self.all)",message="issuedBefore goes with subject, clientID, audience or all: a token id, a session id and a key id are denied whenever they were issued"
-// +kubebuilder:validation:XValidation:rule="self.issuerRef == oldSelf.issuerRef && self.?tokenID == oldSelf.?tokenID && self.?sessionID == oldSelf.?sessionID && self.?subject == oldSelf.?subject && self.?clientID == oldSelf.?clientID && self.?audience == oldSelf.?audience && self.?keyID == oldSelf.?keyID && self.?all == oldSelf.?all && self.?issuedBefore == oldSelf.?issuedBefore",message="what a TokenRevocation denies is immutable: create another one"
+// +kubebuilder:validation:XValidation:rule="self.issuerRef == oldSelf.issuerRef && (has(self.tokenID) ? has(oldSelf.tokenID) && self.tokenID == oldSelf.tokenID : !has(oldSelf.tokenID)) && (has(self.sessionID) ? has(oldSelf.sessionID) && self.sessionID == oldSelf.sessionID : !has(oldSelf.sessionID)) && (has(self.subject) ? has(oldSelf.subject) && self.subject == oldSelf.subject : !has(oldSelf.subject)) && (has(self.clientID) ? has(oldSelf.clientID) && self.clientID == oldSelf.clientID : !has(oldSelf.clientID)) && (has(self.audience) ? has(oldSelf.audience) && self.audience == oldSelf.audience : !has(oldSelf.audience)) && (has(self.keyID) ? has(oldSelf.keyID) && self.keyID == oldSelf.keyID : !has(oldSelf.keyID)) && (has(self.all) ? has(oldSelf.all) && self.all == oldSelf.all : !has(oldSelf.all)) && (has(self.issuedBefore) ? has(oldSelf.issuedBefore) && self.issuedBefore == oldSelf.issuedBefore : !has(oldSelf.issuedBefore))",message="what a TokenRevocation denies is immutable: create another one"
 type TokenRevocationSpec struct {
 	// The TokenIssuer whose tokens are denied.
 	// +required

@@ -1,0 +1,208 @@
+package issuers
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/keyturn/keyturn/api/v1alpha1"
+	"github.com/keyturn/keyturn/internal/keyring"
+	"github.com/keyturn/keyturn/internal/remotejwks"
+	"github.com/keyturn/keyturn/internal/revocation"
+	"github.com/keyturn/keyturn/internal/token"
+)
+
+// Registry holds the issuers that this replica knows. Readers see one immutable table behind an atomic pointer; writers
+// take turns, and each change exchanges the table.
+type Registry struct {
+	table  atomic.Pointer[table]
+	synced atomic.Bool
+
+	mu      sync.Mutex
+	entries map[types.NamespacedName]*entry
+}
+
+type table struct {
+	byURL  map[string]*view
+	byName map[types.NamespacedName]*view
+}
+
+// entry is what writers know of one issuer. Rules can come before the issuer, and stay when it goes.
+type entry struct {
+	issuer *v1alpha1.TokenIssuer
+	ring   *keyring.Ring
+	// keySet and refetch are those of an external issuer's fetcher.
+	keySet  func() (set *remotejwks.Set, stale bool)
+	refetch func(keyID string) *token.Issuer
+	rules   *revocation.Index
+	view    *view
+}
+
+// NewRegistry returns a registry that knows nothing and is not synced.
+func NewRegistry() *Registry {
+	r := &Registry{entries: map[types.NamespacedName]*entry{}}
+	r.table.Store(&table{})
+	return r
+}
+
+// Synced implements token.Directory.
+func (r *Registry) Synced() bool { return r.synced.Load() }
+
+// ByURL implements token.Directory.
+func (r *Registry) ByURL(url string) *token.Issuer {
+	if v := r.table.Load().byURL[url]; v != nil {
+		return &v.token
+	}
+	return nil
+}
+
+// PublicationByURL implements Publications.
+func (r *Registry) PublicationByURL(issuerURL string) *Publication {
+	if v := r.table.Load().byURL[issuerURL]; v != nil {
+		return v.publication
+	}
+	return nil
+}
+
+// PublicationByName implements Publications. An issuer that does not own its URL publishes nothing.
+func (r *Registry) PublicationByName(namespace, name string) *Publication {
+	t := r.table.Load()
+	v := t.byName[types.NamespacedName{Namespace: namespace, Name: name}]
+	if v == nil || t.byURL[v.token.URL] != v {
+		return nil
+	}
+	return v.publication
+}
+
+// RuleApplied says whether the rule with this id, of this issuer, is in force in this replica.
+func (r *Registry) RuleApplied(issuer types.NamespacedName, ruleID string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	e := r.entries[issuer]
+	return e != nil && e.rules.Has(ruleID)
+}
+
+// KeyPublished says whether an issuer of our own still has this key, as far as this replica knows.
+func (r *Registry) KeyPublished(issuer types.NamespacedName, keyID string) bool {
+	v := r.table.Load().byName[issuer]
+	return v != nil && v.ring != nil && v.ring.Key(keyID) != nil
+}
+
+// LongestLifetime returns the longest lifetime that a token of the issuer can have, as far as this replica knows; false
+// where it does not know the issuer, or not yet its keys.
+func (r *Registry) LongestLifetime(issuer types.NamespacedName) (time.Duration, bool) {
+	v := r.table.Load().byName[issuer]
+	switch {
+	case v == nil:
+		return 0, false
+	case v.external():
+		return v.maxLifetime, true
+	case v.ring == nil:
+		return 0, false
+	default:
+		return max(v.ring.MaxLifetime(), v.maxLifetime), true
+	}
+}
+
+// setIssuer makes an issuer known, or its changed spec.
+func (r *Registry) setIssuer(issuer *v1alpha1.TokenIssuer, attach func(*entry)) error {
+	return r.change(nameOf(issuer), func(e *entry) {
+		e.issuer = issuer
+		attach(e)
+	})
+}
+
+func (r *Registry) deleteIssuer(name types.NamespacedName) {
+	_ = r.change(name, func(e *entry) { e.issuer, e.keySet, e.refetch = nil, nil, nil })
+}
+
+// setRing makes a ring known; nil when it is gone.
+func (r *Registry) setRing(name types.NamespacedName, ring *keyring.Ring) error {
+	return r.change(name, func(e *entry) { e.ring = ring })
+}
+
+// keysChanged renders an external issuer anew.
+func (r *Registry) keysChanged(name types.NamespacedName) error {
+	return r.change(name, func(*entry) {})
+}
+
+// putRule brings a rule into force. It needs no new table: the index is read as it is.
+func (r *Registry) putRule(issuer types.NamespacedName, rule revocation.Rule) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.entry(issuer).rules.Put(rule)
+}
+
+func (r *Registry) deleteRule(issuer types.NamespacedName, ruleID string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.entry(issuer).rules.Delete(ruleID)
+	r.forgetEmpty(issuer)
+}
+
+// markSynced shows everything that was collected so far, and says that it is all.
+func (r *Registry) markSynced() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.publish()
+	r.synced.Store(true)
+}
+
+func (r *Registry) change(name types.NamespacedName, apply func(*entry)) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	e := r.entry(name)
+	apply(e)
+	if e.issuer == nil {
+		e.view = nil
+	} else {
+		rendered, err := newView(e)
+		if err != nil {
+			return err
+		}
+		e.view = rendered
+	}
+	r.forgetEmpty(name)
+	// Before the first sync nobody may ask, and a table for each of a thousand issuers would be work for nothing.
+	if r.synced.Load() {
+		r.publish()
+	}
+	return nil
+}
+
+func (r *Registry) entry(name types.NamespacedName) *entry {
+	e := r.entries[name]
+	if e == nil {
+		e = &entry{rules: revocation.NewIndex()}
+		r.entries[name] = e
+	}
+	return e
+}
+
+func (r *Registry) forgetEmpty(name types.NamespacedName) {
+	if e := r.entries[name]; e.issuer == nil && e.ring == nil && e.rules.Len() == 0 {
+		delete(r.entries, name)
+	}
+}
+
+func (r *Registry) publish() {
+	t := &table{byURL: make(map[string]*view, len(r.entries)), byName: make(map[types.NamespacedName]*view, len(r.entries))}
+	owners := make(map[string]*v1alpha1.TokenIssuer, len(r.entries))
+	for name, e := range r.entries {
+		if e.view == nil {
+			continue
+		}
+		t.byName[name] = e.view
+		url := e.view.token.URL
+		if owner := owners[url]; owner == nil || older(e.issuer, owner) {
+			owners[url], t.byURL[url] = e.issuer, e.view
+		}
+	}
+	r.table.Store(t)
+}
+
+func nameOf(issuer *v1alpha1.TokenIssuer) types.NamespacedName {
+	return types.NamespacedName{Namespace: issuer.Namespace, Name: issuer.Name}
+}

@@ -1,0 +1,222 @@
+package issuers
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/go-logr/logr"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+	toolscache "k8s.io/client-go/tools/cache"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/keyturn/keyturn/api/v1alpha1"
+	"github.com/keyturn/keyturn/internal/keyring"
+	"github.com/keyturn/keyturn/internal/remotejwks"
+	"github.com/keyturn/keyturn/internal/revocation"
+)
+
+// Watcher feeds the registry of this replica from the API server: TokenIssuers, ring Secrets and TokenRevocations. It
+// runs on every replica, leader or not. An event is in force when its handler returns; there is no queue in between.
+type Watcher struct {
+	cache     cache.Cache
+	registry  *Registry
+	externals *externals
+	log       logr.Logger
+
+	// forget is told of every issuer that is gone.
+	forget func(namespace, name string)
+}
+
+// WatcherOptions are what a Watcher needs beside the cache and the registry.
+type WatcherOptions struct {
+	External ExternalOptions
+	Clock    clock.Clock
+	Logger   logr.Logger
+	// Forget is called when an issuer has been deleted, to drop what is kept for it elsewhere. Default: nothing.
+	Forget func(namespace, name string)
+}
+
+// NewWatcher returns a watcher for the registry, to be added to a manager.
+func NewWatcher(informers cache.Cache, registry *Registry, options WatcherOptions) *Watcher {
+	if options.Forget == nil {
+		options.Forget = func(string, string) {}
+	}
+	return &Watcher{
+		cache: informers, registry: registry, log: options.Logger, forget: options.Forget,
+		externals: &externals{
+			options: options.External, clock: options.Clock, log: options.Logger, registry: registry,
+			fetchers: map[types.NamespacedName]*running{},
+		},
+	}
+}
+
+// NeedLeaderElection says that every replica watches, not only the leader.
+func (w *Watcher) NeedLeaderElection() bool { return false }
+
+// ExternalStatus returns what is known of the fetching of an external issuer's keys; false if there is no fetcher yet.
+func (w *Watcher) ExternalStatus(issuer types.NamespacedName) (remotejwks.Status, bool) {
+	fetcher := w.externals.fetcher(issuer)
+	if fetcher == nil {
+		return remotejwks.Status{}, false
+	}
+	return fetcher.Status(), true
+}
+
+// Start watches until the context ends. The registry is synced once all that existed at the start has been applied.
+func (w *Watcher) Start(ctx context.Context) error {
+	subscriptions := []struct {
+		object  client.Object
+		handler toolscache.ResourceEventHandler
+	}{
+		{&v1alpha1.TokenIssuer{}, handler(
+			func(issuer *v1alpha1.TokenIssuer) { w.issuerChanged(ctx, issuer) },
+			w.issuerDeleted)},
+		{&corev1.Secret{}, handler(w.ringChanged, w.ringDeleted)},
+		{&v1alpha1.TokenRevocation{}, handler(w.revocationChanged, w.revocationDeleted)},
+	}
+	var synced []toolscache.InformerSynced
+	for _, s := range subscriptions {
+		informer, err := w.cache.GetInformer(ctx, s.object)
+		if err != nil {
+			return fmt.Errorf("watching %T: %w", s.object, err)
+		}
+		registration, err := informer.AddEventHandler(s.handler)
+		if err != nil {
+			return fmt.Errorf("watching %T: %w", s.object, err)
+		}
+		synced = append(synced, registration.HasSynced)
+	}
+	if !waitFor(ctx, synced) {
+		return nil // the manager is stopping
+	}
+	w.registry.markSynced()
+	w.log.Info("every issuer and revocation is in force")
+	<-ctx.Done()
+	return nil
+}
+
+// waitFor polls more often than client-go's own helper, because readiness waits for it.
+func waitFor(ctx context.Context, synced []toolscache.InformerSynced) bool {
+	for _, done := range synced {
+		for !done() {
+			select {
+			case <-ctx.Done():
+				return false
+			case <-time.After(5 * time.Millisecond):
+			}
+		}
+	}
+	return true
+}
+
+func (w *Watcher) issuerChanged(ctx context.Context, issuer *v1alpha1.TokenIssuer) {
+	attach := func(*entry) {}
+	if issuer.Spec.External != nil {
+		attach = w.externals.attach(w.externals.ensure(ctx, issuer))
+	} else {
+		w.externals.stop(nameOf(issuer))
+	}
+	if err := w.registry.setIssuer(issuer, attach); err != nil {
+		w.log.Error(err, "taking over an issuer", "issuer", nameOf(issuer).String())
+	}
+}
+
+func (w *Watcher) issuerDeleted(issuer *v1alpha1.TokenIssuer) {
+	w.externals.stop(nameOf(issuer))
+	w.registry.deleteIssuer(nameOf(issuer))
+	w.forget(issuer.Namespace, issuer.Name)
+}
+
+// ringChanged takes over a ring. One that cannot be read changes nothing: the last good one goes on verifying, and the
+// controller says in the issuer's status what is wrong.
+func (w *Watcher) ringChanged(secret *corev1.Secret) {
+	name, ok := ringOf(secret)
+	if !ok {
+		return
+	}
+	ring, err := keyring.Decode(secret.Data[v1alpha1.DataRing])
+	if err == nil {
+		err = w.registry.setRing(name, ring)
+	}
+	if err != nil {
+		w.log.Error(err, "taking over a ring", "issuer", name.String())
+	}
+}
+
+func (w *Watcher) ringDeleted(secret *corev1.Secret) {
+	if name, ok := ringOf(secret); ok {
+		_ = w.registry.setRing(name, nil) // without a ring there is nothing that could fail to render
+	}
+}
+
+func (w *Watcher) revocationChanged(revocation *v1alpha1.TokenRevocation) {
+	w.registry.putRule(IssuerOf(revocation), Rule(revocation))
+}
+
+func (w *Watcher) revocationDeleted(revocation *v1alpha1.TokenRevocation) {
+	w.registry.deleteRule(IssuerOf(revocation), string(revocation.UID))
+}
+
+// ringOf returns the issuer that a ring Secret belongs to; false for any other Secret.
+func ringOf(secret *corev1.Secret) (types.NamespacedName, bool) {
+	name := secret.Labels[v1alpha1.LabelIssuer]
+	if secret.Type != v1alpha1.SecretTypeKeyring || secret.Name != RingSecretName(name) {
+		return types.NamespacedName{}, false
+	}
+	return types.NamespacedName{Namespace: secret.Namespace, Name: name}, true
+}
+
+// RingSecretName is the name of the Secret that holds an issuer's ring.
+func RingSecretName(issuer string) string { return issuer + "-keyring" }
+
+// IssuerOf returns the issuer that a revocation is about.
+func IssuerOf(revocation *v1alpha1.TokenRevocation) types.NamespacedName {
+	return types.NamespacedName{Namespace: revocation.Namespace, Name: revocation.Spec.IssuerRef.Name}
+}
+
+// Rule is what the spec of a TokenRevocation denies.
+func Rule(object *v1alpha1.TokenRevocation) revocation.Rule {
+	spec := &object.Spec
+	rule := revocation.Rule{ID: string(object.UID), Kind: revocation.All, IssuedBefore: object.CreationTimestamp.Time}
+	if spec.IssuedBefore != nil {
+		rule.IssuedBefore = spec.IssuedBefore.Time
+	}
+	for _, target := range []struct {
+		kind  revocation.Kind
+		value string
+	}{
+		{revocation.TokenID, spec.TokenID}, {revocation.SessionID, spec.SessionID}, {revocation.Subject, spec.Subject},
+		{revocation.ClientID, spec.ClientID}, {revocation.Audience, spec.Audience}, {revocation.KeyID, spec.KeyID},
+	} {
+		if target.value != "" {
+			rule.Kind, rule.Value = target.kind, target.value
+		}
+	}
+	return rule
+}
+
+// handler calls changed for an object that appeared or changed, and deleted for one that is gone: also for one that was
+// deleted and created anew in between, which an informer can report as a change.
+func handler[T client.Object](changed, deleted func(T)) toolscache.ResourceEventHandler {
+	return toolscache.ResourceEventHandlerFuncs{
+		AddFunc: func(object any) { changed(object.(T)) },
+		UpdateFunc: func(before, after any) {
+			if before.(T).GetUID() != after.(T).GetUID() {
+				deleted(before.(T))
+			}
+			changed(after.(T))
+		},
+		DeleteFunc: func(object any) {
+			if unknown, ok := object.(toolscache.DeletedFinalStateUnknown); ok {
+				object = unknown.Obj
+			}
+			if last, ok := object.(T); ok {
+				deleted(last)
+			}
+		},
+	}
+}

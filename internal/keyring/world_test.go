@@ -1,0 +1,268 @@
+package keyring
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+	"pgregory.net/rapid"
+)
+
+// The world that a ring lives in, as far as tokens are concerned: an API server that keeps three objects, two replicas
+// that act on stale copies of them with clocks that are off, workloads whose mounted files lag behind, and verifiers
+// whose caches do. Everything that was ever visible is remembered with the time it was visible from, so that the judge
+// can ask for the worst copy that anybody may hold.
+
+const (
+	skew  = 4 * time.Second  // the policy's clockSkew
+	drift = skew / 2         // how far a clock can be ahead of the true time; and how long a replica's watch can lag
+	lag   = 20 * time.Second // the kubelet's, and the policy's propagationDelay
+)
+
+var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// history is every value of an object and when it came.
+type history[T any] struct {
+	values []T
+	from   []time.Time
+}
+
+func (h *history[T]) set(now time.Time, value T) {
+	h.values, h.from = append(h.values, value), append(h.from, now)
+}
+
+func (h *history[T]) current() T {
+	var zero T
+	if len(h.values) == 0 {
+		return zero
+	}
+	return h.values[len(h.values)-1]
+}
+
+// within returns every value that was current at some moment from since on; the zero value stands for "not there yet".
+func (h *history[T]) within(since time.Time) []T {
+	var found []T
+	for i := len(h.values) - 1; i >= 0; i-- {
+		found = append(found, h.values[i])
+		if !h.from[i].After(since) {
+			return found
+		}
+	}
+	var zero T
+	return append(found, zero)
+}
+
+// jwks is what a verifier can fetch: the ids, and for how long it may keep them. A nil one does not exist yet.
+type jwks struct {
+	ids      []string
+	active   string // so that every rotation shows, also one of symmetric keys
+	maxAge   time.Duration
+	longest  time.Duration
+	revision int64
+}
+
+// mounted is the Secret with the signing key. A nil one does not exist.
+type mounted struct {
+	id       string
+	lifetime time.Duration
+	revision int64
+}
+
+type signed struct {
+	key string
+	exp time.Time
+}
+
+type replica struct {
+	clock  time.Duration // ahead of the true time by this much
+	ring   *Ring
+	jwks   *jwks
+	mount  *mounted
+	policy Policy
+}
+
+type world struct {
+	t        *rapid.T
+	now      time.Time
+	keys     int
+	policy   Policy
+	ring     history[*Ring]    // the stored ring: what the HTTP endpoint of an up-to-date replica serves
+	jwks     history[*jwks]    // the ConfigMap
+	mount    history[*mounted] // the Secret that workloads mount
+	replicas [2]replica
+	tokens   []signed
+	exempt   map[string]bool // keys that signed before they were ripe, with the exception recorded
+	dead     map[string]bool // keys that were revoked, or lost with a deleted ring
+}
+
+func newWorld(t *rapid.T) *world {
+	w := &world{t: t, now: epoch, exempt: map[string]bool{}, dead: map[string]bool{}}
+	w.policy = Policy{
+		Algorithm: jose.ES256, ClockSkew: skew, PropagationDelay: lag, Export: true,
+		Period: time.Minute, MaxAge: 10 * time.Second, MaxLifetime: 30 * time.Second,
+	}
+	for i := range w.replicas {
+		w.replicas[i].policy = w.policy
+	}
+	return w
+}
+
+// generate makes keys without the cost of cryptography: nothing here looks at them.
+func (w *world) generate(algorithm jose.SignatureAlgorithm, size int) (Key, error) {
+	w.keys++
+	return Key{ID: fmt.Sprintf("key-%d", w.keys), Algorithm: algorithm, Size: size}, nil
+}
+
+// fate is what becomes of a write.
+type fate int
+
+const (
+	succeeds fate = iota
+	fails         // nothing is written, and the writer knows
+	isLost        // it is written, and the writer is told that it failed
+	crashes       // it is not written, and the writer starts anew with fresh copies
+)
+
+var errWrite = fmt.Errorf("the write failed")
+
+// reconcile does what the controller does: plan, write in order, stop at the first failure, plan again.
+func (w *world) reconcile(r *replica) {
+	for range 4 {
+		if r.ring == nil {
+			// Before it makes a ring, a replica asks the API server itself what there is.
+			r.ring, r.jwks, r.mount = w.ring.current(), w.jwks.current(), w.mount.current()
+		}
+		decision, err := Plan(w.now.Add(r.clock), r.policy, r.ring, r.seen(), w.generate)
+		if err != nil {
+			w.t.Fatalf("plan: %v", err)
+		}
+		w.judgePlan(r, decision)
+		before := *r
+		if w.apply(r, decision) != nil || r.ring == before.ring && r.jwks == before.jwks && r.mount == before.mount {
+			return
+		}
+	}
+}
+
+func (r *replica) seen() Seen {
+	seen := Seen{}
+	if r.jwks != nil {
+		seen.Published, seen.PublishedRevision, seen.LongestMaxAge = r.jwks.ids, r.jwks.revision, r.jwks.longest
+	}
+	if r.mount != nil {
+		seen.Mounted, seen.MountedRevision = r.mount.id, r.mount.revision
+	}
+	return seen
+}
+
+func (w *world) apply(r *replica, decision Decision) error {
+	if decision.Changed {
+		if err := w.write(r, func() error {
+			if w.ring.current() != r.ring { // resourceVersion
+				return errWrite
+			}
+			w.ring.set(w.now, decision.Ring)
+			w.noteExceptions(decision.Ring)
+			return nil
+		}); err != nil {
+			return err
+		}
+		r.ring = decision.Ring
+	}
+	if err := w.applyJWKS(r); err != nil {
+		return err
+	}
+	return w.applyMount(r)
+}
+
+func (w *world) applyJWKS(r *replica) error {
+	want := rendered(r.ring)
+	if r.jwks != nil && (r.jwks.revision > want.revision || slices.Equal(r.jwks.ids, want.ids) &&
+		r.jwks.active == want.active && r.jwks.maxAge == want.maxAge && r.jwks.longest == want.longest) {
+		return nil
+	}
+	err := w.write(r, func() error {
+		if w.jwks.current() != r.jwks {
+			return errWrite
+		}
+		w.jwks.set(w.now, want)
+		return nil
+	})
+	if err == nil {
+		r.jwks = want
+	}
+	return err
+}
+
+func (w *world) applyMount(r *replica) error {
+	active := r.ring.Active()
+	if r.jwks == nil || !active.Symmetric() && !slices.Contains(r.jwks.ids, active.ID) || r.jwks.revision > r.ring.Revision {
+		return errWrite
+	}
+	var want *mounted
+	if r.policy.Export {
+		want = &mounted{id: active.ID, lifetime: min(r.policy.MaxLifetime, active.MaxLifetime), revision: r.ring.Revision}
+	}
+	if (r.mount == nil) == (want == nil) && (want == nil || r.mount.revision > want.revision ||
+		r.mount.id == want.id && r.mount.lifetime == want.lifetime) {
+		return nil
+	}
+	err := w.write(r, func() error {
+		if w.mount.current() != r.mount {
+			return errWrite
+		}
+		w.mount.set(w.now, want)
+		return nil
+	})
+	if err == nil {
+		r.mount = want
+	}
+	return err
+}
+
+// write draws the fate of a write. Time passes while it is under way.
+func (w *world) write(r *replica, do func() error) error {
+	switch rapid.SampledFrom([]fate{succeeds, succeeds, succeeds, fails, isLost, crashes}).Draw(w.t, "fate") {
+	case fails:
+		return errWrite
+	case isLost:
+		_ = do()
+		return errWrite
+	case crashes:
+		w.refresh(r)
+		return errWrite
+	default:
+		return do()
+	}
+}
+
+func (w *world) refresh(r *replica) {
+	r.ring, r.jwks, r.mount, r.policy = w.ring.current(), w.jwks.current(), w.mount.current(), w.policy
+}
+
+// noteExceptions keeps which keys may be unknown to verifiers, because the ring says so itself.
+func (w *world) noteExceptions(ring *Ring) {
+	for i := range ring.Keys {
+		if ring.Keys[i].Exception != "" {
+			w.exempt[ring.Keys[i].ID] = true
+		}
+	}
+}
+
+func rendered(ring *Ring) *jwks {
+	return &jwks{
+		ids: idsOf(ring), active: ring.Active().ID, revision: ring.Revision,
+		maxAge: ring.MaxAge, longest: ring.LongestMaxAge(),
+	}
+}
+
+func idsOf(ring *Ring) []string {
+	var ids []string
+	for i := range ring.Keys {
+		if !ring.Keys[i].Symmetric() {
+			ids = append(ids, ring.Keys[i].ID)
+		}
+	}
+	return ids
+}

@@ -1,0 +1,93 @@
+package server
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-logr/logr/funcr"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/keyturn/keyturn/internal/token"
+)
+
+func TestMetrics(t *testing.T) {
+	s := New(testOptions())
+	registry := prometheus.NewRegistry()
+	if err := s.metrics.register(registry); err != nil {
+		t.Fatal(err)
+	}
+	s.metrics.certificateExpires(time.Unix(1_800_000_000, 0))
+	for _, raw := range []string{"good", "good", "revoked", "foreign", "panic"} {
+		serve(s, "GET", "/verify", bearer(raw))
+	}
+	serve(s, "GET", "/verify", nil)
+	review(t, s, "v1", "good", "[]")
+	serve(s, "GET", "/issuers/web/shop/.well-known/jwks.json", nil)
+	serve(s, "GET", "/nothing", nil)
+
+	const verifications = `
+# HELP keyturn_verify_total Tokens judged, by issuer (namespace/name, empty where unknown), result (allow or deny) and reason.
+# TYPE keyturn_verify_total counter
+`
+	const unknown = `keyturn_verify_total{issuer="",reason="InternalError",result="deny"} 1
+keyturn_verify_total{issuer="",reason="IssuerUnknown",result="deny"} 1
+keyturn_verify_total{issuer="",reason="TokenMissing",result="deny"} 1
+`
+	want := `
+# HELP keyturn_certificate_expiry_timestamp_seconds When the server's TLS certificate expires, in seconds since 1970.
+# TYPE keyturn_certificate_expiry_timestamp_seconds gauge
+keyturn_certificate_expiry_timestamp_seconds 1.8e+09
+# HELP keyturn_http_panics_total Requests that ran into a fault of the server. Anything but 0 is a bug.
+# TYPE keyturn_http_panics_total counter
+keyturn_http_panics_total 1
+# HELP keyturn_http_requests_total Requests answered, by handler and status code.
+# TYPE keyturn_http_requests_total counter
+keyturn_http_requests_total{code="200",handler="jwks"} 1
+keyturn_http_requests_total{code="404",handler="none"} 1
+keyturn_http_requests_total{code="200",handler="tokenreview"} 1
+keyturn_http_requests_total{code="200",handler="verify"} 2
+keyturn_http_requests_total{code="401",handler="verify"} 4
+` + verifications + unknown + `keyturn_verify_total{issuer="web/shop",reason="Revoked",result="deny"} 1
+keyturn_verify_total{issuer="web/shop",reason="ok",result="allow"} 3
+`
+	if err := testutil.GatherAndCompare(registry, strings.NewReader(want), "keyturn_certificate_expiry_timestamp_seconds",
+		"keyturn_http_panics_total", "keyturn_http_requests_total", "keyturn_verify_total"); err != nil {
+		t.Error(err)
+	}
+
+	s.ForgetIssuer("web", "shop")
+	if err := testutil.GatherAndCompare(registry, strings.NewReader(verifications+unknown), "keyturn_verify_total"); err != nil {
+		t.Errorf("after the issuer was forgotten: %v", err)
+	}
+	// An issuer of the same name that is created later is counted anew.
+	serve(s, "GET", "/verify", bearer("good"))
+	anew := verifications + unknown + `keyturn_verify_total{issuer="web/shop",reason="ok",result="allow"} 1` + "\n"
+	if err := testutil.GatherAndCompare(registry, strings.NewReader(anew), "keyturn_verify_total"); err != nil {
+		t.Errorf("after the issuer was created again: %v", err)
+	}
+}
+
+// Nothing of a request that could be a secret is logged, not even when the verifier panics with it.
+func TestLogsHoldNoSecrets(t *testing.T) {
+	var lines []string
+	options := testOptions()
+	options.Logger = funcr.New(func(_, line string) { lines = append(lines, line) }, funcr.Options{Verbosity: 9})
+	s := New(options)
+	for _, raw := range []string{"good", "panic", "sesame"} {
+		serve(s, "GET", "/verify/sesame?sesame", bearer(raw))
+	}
+	if len(lines) != 4 {
+		t.Errorf("%d lines, want one a request and one more for the panic: %q", len(lines), lines)
+	}
+	for _, line := range lines {
+		if strings.Contains(line, "sesame") || strings.Contains(line, "a value with a token in it") {
+			t.Errorf("logged %s", line)
+		}
+	}
+	if want := fmt.Sprintf("%q=%q %q=%q", "reason", token.Allowed, "issuer", "web/shop"); !strings.Contains(lines[0], want) {
+		t.Errorf("logged %s, want %s in it", lines[0], want)
+	}
+}

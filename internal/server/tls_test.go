@@ -1,0 +1,147 @@
+package server
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"math/big"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	clocktesting "k8s.io/utils/clock/testing"
+)
+
+func TestSelfSigned(t *testing.T) {
+	now := time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
+	out := filepath.Join(t.TempDir(), "ca.crt")
+	if err := os.WriteFile(out, []byte("of an earlier start"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var expires time.Time
+	source, err := loadCertificates(TLSOptions{Hosts: []string{"keyturn.svc", "10.0.0.1", "::1"}, CertOut: out},
+		clocktesting.NewFakePassiveClock(now), func(at time.Time) { expires = at })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := now.AddDate(1, 0, 0); !expires.Equal(want) || source.watch != nil {
+		t.Errorf("expires at %s, want %s", expires, want)
+	}
+	content, err := os.ReadFile(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(content)
+	certificate, err := source.config().GetCertificate(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, host := range []string{"keyturn.svc", "10.0.0.1", "::1"} {
+		if _, err := certificate.Leaf.Verify(x509.VerifyOptions{DNSName: host, Roots: roots, CurrentTime: now}); err != nil {
+			t.Errorf("%s: %v", host, err)
+		}
+	}
+	if certificate.Leaf.IsCA {
+		t.Error("the certificate could sign others")
+	}
+	info, err := os.Stat(out)
+	if err != nil || info.Mode().Perm() != 0o644 {
+		t.Errorf("mode %s, want -rw-r--r-- (%v)", info.Mode(), err)
+	}
+	left, err := os.ReadDir(filepath.Dir(out))
+	if err != nil || len(left) != 1 {
+		t.Errorf("%d files are left, want 1 (%v)", len(left), err)
+	}
+}
+
+// A Secret is mounted as files behind a symbolic link, which the kubelet swaps.
+func TestCertificateReload(t *testing.T) {
+	dir := t.TempDir()
+	pool := []*x509.CertPool{x509.NewCertPool(), x509.NewCertPool()}
+	for i, version := range []string{"v1", "v2"} {
+		pool[i].AddCert(writeCertificate(t, filepath.Join(dir, version), int64(i+1)))
+	}
+	point := func(version string) {
+		t.Helper()
+		next := filepath.Join(dir, "next")
+		if err := os.Symlink(version, next); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(next, filepath.Join(dir, "data")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	point("v1")
+	for _, file := range []string{"tls.crt", "tls.key"} {
+		if err := os.Symlink(filepath.Join("data", file), filepath.Join(dir, file)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	server := start(t, Options{TLS: TLSOptions{
+		CertFile: filepath.Join(dir, "tls.crt"), KeyFile: filepath.Join(dir, "tls.key"),
+	}})
+	server.trusted = pool[0]
+	if answer := server.raw(t, "GET /nothing HTTP/1.1\nHost: a\n\n"); answer.StatusCode != 404 {
+		t.Fatalf("status %d", answer.StatusCode)
+	}
+	point("v2")
+	eventually(t, "the second certificate is served", func() bool {
+		conn, err := tls.Dial("tcp", server.address, &tls.Config{RootCAs: pool[1], ServerName: "localhost"})
+		if err != nil {
+			return false
+		}
+		return conn.Close() == nil
+	})
+}
+
+func TestOldTLSIsRefused(t *testing.T) {
+	server := start(t, Options{})
+	conn, err := tls.Dial("tcp", server.address, &tls.Config{RootCAs: server.trusted, MaxVersion: tls.VersionTLS11})
+	if err == nil {
+		_ = conn.Close()
+		t.Error("TLS 1.1 is accepted")
+	}
+}
+
+// writeCertificate writes tls.crt and tls.key into a new directory.
+func writeCertificate(t *testing.T, dir string, serial int64) *x509.Certificate {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template, err := newSelfSigned([]string{"localhost", "127.0.0.1"}, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	template.Leaf.SerialNumber = big.NewInt(serial)
+	raw, err := x509.CreateCertificate(rand.Reader, template.Leaf, template.Leaf, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	private, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for file, block := range map[string]*pem.Block{
+		"tls.crt": {Type: "CERTIFICATE", Bytes: raw},
+		"tls.key": {Type: "PRIVATE KEY", Bytes: private},
+	} {
+		if err := os.WriteFile(filepath.Join(dir, file), pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	certificate, err := x509.ParseCertificate(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return certificate
+}

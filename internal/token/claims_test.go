@@ -1,0 +1,104 @@
+package token
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestNumericDateKeepsFractions(t *testing.T) {
+	for number, want := range map[string]time.Time{
+		"1772366400":             noon,
+		"1772366400.5":           noon.Add(time.Second / 2),
+		"1772366400.123456":      noon.Add(123456 * time.Microsecond),
+		"1772366399.999999":      noon.Add(-time.Microsecond),
+		"1772366399.99999999999": noon,
+		"17723664e2":             noon,
+		"0":                      time.Unix(0, 0).UTC(),
+		"-0":                     time.Unix(0, 0).UTC(),
+		"253402300799":           time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC),
+	} {
+		claims, ok := parseClaims([]byte(`{"iat":`+number+`}`), "")
+		if !ok || !claims.IssuedAt.Equal(want) || !claims.Facts.IssuedAt.Equal(want) {
+			t.Errorf("iat %s is read as %v, %v; want %v", number, claims.IssuedAt, ok, want)
+		}
+	}
+}
+
+func TestScopes(t *testing.T) {
+	for document, want := range map[string][]string{
+		`{}`:                              nil,
+		`{"scope":""}`:                    {},
+		`{"scope":"a"}`:                   {"a"},
+		`{"scope":" a  b "}`:              {"a", "b"},
+		`{"scope":"a\tb"}`:                {"a\tb"},
+		`{"scp":"a b"}`:                   {"a", "b"},
+		`{"scp":["a b"]}`:                 {"a", "b"},
+		`{"scp":["a","b"]}`:               {"a", "b"},
+		`{"scope":"a","scp":["b"]}`:       {"a"},
+		`{"scope":"","scp":["b"]}`:        {},
+		`{"scp":[],"scopes":"x"}`:         {},
+		`{"scp":["a","b c"],"other":"x"}`: {"a", "b c"},
+	} {
+		claims, ok := parseClaims([]byte(document), "")
+		if !ok || !slices.Equal(claims.Scopes, want) {
+			t.Errorf("the scopes of %s are %q, %v; want %q", document, claims.Scopes, ok, want)
+		}
+	}
+}
+
+func TestClientID(t *testing.T) {
+	for document, want := range map[string]string{
+		`{}`:                              "",
+		`{"azp":"b"}`:                     "b",
+		`{"client_id":"a"}`:               "a",
+		`{"client_id":"a","azp":"b"}`:     "a",
+		`{"client_id":"","azp":"b"}`:      "b",
+		`{"clientId":"c","CLIENT_ID":""}`: "",
+	} {
+		claims, ok := parseClaims([]byte(document), "")
+		if !ok || claims.ClientID != want || claims.Facts.ClientID != want {
+			t.Errorf("the client of %s is %q, %v; want %q", document, claims.ClientID, ok, want)
+		}
+	}
+}
+
+func TestGroups(t *testing.T) {
+	many := make([]string, MaxGroups+1)
+	for i := range many {
+		many[i] = fmt.Sprintf("g%d", i)
+	}
+	tests := map[string]struct {
+		document string
+		want     []string
+	}{
+		"a list":         {`{"groups":["a","b"]}`, []string{"a", "b"}},
+		"one string":     {`{"groups":"a b"}`, []string{"a b"}},
+		"none":           {`{"group":"a"}`, nil},
+		"an empty list":  {`{"groups":[]}`, nil},
+		"null":           {`{"groups":null}`, nil},
+		"numbers":        {`{"groups":[1]}`, nil},
+		"mixed":          {`{"groups":["a",1]}`, nil},
+		"an object":      {`{"groups":{"a":"b"}}`, nil},
+		"over the bound": {`{"groups":["` + strings.Join(many, `","`) + `"]}`, many[:MaxGroups]},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			claims, ok := parseClaims([]byte(test.document), "")
+			if got := claims.Groups("groups"); !ok || !slices.Equal(got, test.want) {
+				t.Errorf("Groups() = %q, %v; want %q", got, ok, test.want)
+			}
+		})
+	}
+}
+
+// What a caller appends to the groups must not reach other requests with the same token.
+func TestGroupsCannotBeAppendedTo(t *testing.T) {
+	claims, _ := parseClaims([]byte(`{"groups":["a","b","c"]}`), "")
+	groups := claims.Groups("groups")
+	if cap(groups) != len(groups) {
+		t.Errorf("Groups() has room for %d more, want none", cap(groups)-len(groups))
+	}
+}

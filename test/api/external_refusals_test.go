@@ -1,0 +1,50 @@
+package api
+
+import "strings"
+
+// externalRefusals are invalid TokenIssuers whose keys somebody else holds.
+var externalRefusals = []refusal{
+	{name: "two places of the keys", base: externalIssuer, change: `external: {jwksURL: "https://a.example/keys", fromCluster: true}`,
+		claim: issuer("spec.external", "set at most one of jwksURL and fromCluster; without either, the keys come from discovery at issuerURL")},
+	{name: "a JWKS over http", base: externalIssuer, change: `external: {jwksURL: "http://a.example/keys"}`,
+		claim: issuer("spec.external.jwksURL", "external.jwksURL must be an absolute https URL")},
+	{name: "a JWKS URL without a host", base: externalIssuer, change: `external: {jwksURL: "https:///keys"}`,
+		claim: issuer("spec.external.jwksURL", "external.jwksURL must be an absolute https URL")},
+	{name: "a JWKS URL that is too long", base: externalIssuer, change: `external: {jwksURL: "https://a.example/` + strings.Repeat("a", 1024) + `"}`,
+		claim: issuer("spec.external.jwksURL", "may not be more than 1024 bytes")},
+	{name: "a fragment in the JWKS URL", base: externalIssuer, change: `external: {jwksURL: "https://a.example/keys#1"}`,
+		claim: issuer("spec.external.jwksURL", cleanJWKSURL)},
+	{name: "a password in the JWKS URL", base: externalIssuer, change: `external: {jwksURL: "https://me:secret@a.example/keys"}`,
+		claim: issuer("spec.external.jwksURL", cleanJWKSURL)},
+	{name: "a password after an upper-case scheme", base: externalIssuer, change: `external: {jwksURL: "HTTPS://me:secret@a.example/keys"}`,
+		claim: issuer("spec.external.jwksURL", cleanJWKSURL)},
+	{name: "a CA bundle without a certificate", base: externalIssuer, change: `external: {caBundle: "MIIB"}`,
+		claim: issuer("spec.external.caBundle", "external.caBundle must hold at least one certificate in PEM")},
+	{name: "a CA bundle of more than 64 KiB", base: externalIssuer, change: `external: {caBundle: "` + strings.Repeat("a", 65537) + `"}`,
+		claim: issuer("spec.external.caBundle", "may not be more than 65536 bytes")},
+	{name: "an empty list of algorithms", base: externalIssuer, change: `external: {algorithms: []}`,
+		claim: issuer("spec.external.algorithms", "should have at least 1 items")},
+	{name: "eleven algorithms", base: externalIssuer,
+		change: `external: {algorithms: [ES256, ES384, ES512, EdDSA, RS256, RS384, RS512, PS256, PS384, PS512, HS256]}`,
+		claim:  issuer("spec.external.algorithms", "must have at most 10 items")},
+	{name: "an algorithm twice", base: externalIssuer, change: `external: {algorithms: [ES256, ES256]}`,
+		claim: issuer("spec.external.algorithms[]", "Duplicate value")},
+	{name: "an unknown algorithm", base: externalIssuer, change: `external: {algorithms: [none]}`,
+		claim: issuer("spec.external.algorithms[]", "Unsupported value")},
+	{name: "a symmetric algorithm", base: externalIssuer, change: `external: {algorithms: [ES256, HS256]}`,
+		claim: issuer("spec.external.algorithms", "external.algorithms must be asymmetric: a public key must never verify an HMAC")},
+	{name: "an interval in words", base: externalIssuer, change: `external: {refreshInterval: often}`,
+		claim: issuer("spec.external.refreshInterval", duration)},
+	{name: "a long way to write an interval", base: externalIssuer, change: `external: {refreshInterval: ` + longDuration + `}`,
+		claim: issuer("spec.external.refreshInterval", "may not be more than 32 bytes")},
+	{name: "an interval under a minute", base: externalIssuer, change: `external: {refreshInterval: 59s}`,
+		claim: issuer("spec.external.refreshInterval", "external.refreshInterval must be from 1m to 24h")},
+	{name: "a staleness in words", base: externalIssuer, change: `external: {maxStaleness: never}`,
+		claim: issuer("spec.external.maxStaleness", duration)},
+	{name: "a long way to write a staleness", base: externalIssuer, change: `external: {maxStaleness: ` + longDuration + `}`,
+		claim: issuer("spec.external.maxStaleness", "may not be more than 32 bytes")},
+	{name: "a staleness of more than a week", base: externalIssuer, change: `external: {maxStaleness: 169h}`,
+		claim: issuer("spec.external.maxStaleness", "external.maxStaleness must be from 1m to 168h")},
+}
+
+const cleanJWKSURL = "external.jwksURL must have no fragment and no user name or password in it"
