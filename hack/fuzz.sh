@@ -14,7 +14,7 @@ for folder in $folders; do
     output=$(go test -run '^$' -fuzz "^$target\$" -fuzztime "$duration" "$folder" 2>&1) || {
       echo "$output"; echo "fuzz: $target in $folder failed"; exit 1; }
     executions=$(grep -o 'execs: [0-9]*' <<<"$output" | tail -1 || true)
-    echo "fuzz: $target in $folder: ${executions#execs: } inputs in $((SECONDS - start)) s"
+    echo "fuzz: $target in $folder: ${executions:-no execs beside its seeds} in $((SECONDS - start)) s"
   done
 done
 if [ "$count" = 0 ]; then echo "fuzz: found no fuzz targets: run this in the root of a clone"; exit 1; fi

@@ -80,10 +80,12 @@ func (c *client) get(ctx context.Context, target string) ([]byte, http.Header, e
 	request.Header.Set("Accept", "application/jwk-set+json, application/json")
 	request.Header.Set("User-Agent", "keyturn")
 	body, header, err := c.do(request)
+	if cause := context.Cause(ctx); cause != nil {
+		// It says "timeout", where the transport only knows that it was canceled. And a server that hears of the end may
+		// close a half-written answer as if it were complete.
+		err = cause
+	}
 	if err != nil {
-		if cause := context.Cause(ctx); cause != nil {
-			err = cause // says "timeout", where the transport only knows that it was canceled
-		}
 		return nil, nil, fmt.Errorf("GET %s: %w", shown(target), bare(err))
 	}
 	return body, header, nil

@@ -2,8 +2,10 @@ package remotejwks
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"net/url"
 	"strings"
@@ -117,6 +119,35 @@ func TestFetchFollowsThreeRedirects(t *testing.T) {
 		t.Error("the last of three redirects was not followed")
 	}
 }
+
+func TestFetchStopsAtFourthRedirect(t *testing.T) {
+	remote := newIssuer(t)
+	remote.handle("/jwks", http.RedirectHandler("/jwks", http.StatusFound).ServeHTTP)
+	f, _ := newFetcher(remote.source(), nil)
+	if cycle(t, f); remote.hits("/jwks") != 1+maxRedirects {
+		t.Errorf("%d requests, want the first and three redirects", remote.hits("/jwks"))
+	}
+}
+
+// A server can finish its answer just because it notices that we hang up.
+func TestFetchRefusesAnswerAfterItsEnd(t *testing.T) {
+	ctx, cancel := context.WithCancelCause(t.Context())
+	recorder := httptest.NewRecorder()
+	c, err := newClusterClient(roundTripper(func(*http.Request) (*http.Response, error) {
+		cancel(errTimeout)
+		return recorder.Result(), nil
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := c.get(ctx, "https://issuer.example.com"); !errors.Is(err, errTimeout) {
+		t.Errorf("error = %v, want the timeout", err)
+	}
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (r roundTripper) RoundTrip(request *http.Request) (*http.Response, error) { return r(request) }
 
 func TestFetchAcceptsBodyOfOneMebibyte(t *testing.T) {
 	remote := newIssuer(t)

@@ -103,6 +103,10 @@ func TestFailureKeepsLastGoodSet(t *testing.T) {
 			if !status.FetchedAt.Equal(clock.Now()) || status.NextFetch.Sub(clock.Now()) != 10*time.Minute {
 				t.Errorf("after recovery fetched at %s and next at %s, want now and in 10m", status.FetchedAt, status.NextFetch)
 			}
+			remote.publish("/jwks", test.body)
+			if got := cycle(t, f).NextFetch.Sub(clock.Now()); got != time.Second {
+				t.Errorf("after recovery and another failure the next fetch is in %s, want 1s again", got)
+			}
 		})
 	}
 }
@@ -222,8 +226,8 @@ func TestRunReportsStaleness(t *testing.T) {
 		healthy = false
 		clock.Step(10 * time.Minute)
 		synctest.Wait()
-		clock.Step(10*time.Minute - 5*time.Second)
 		hanging = true // the set turns stale while a fetch is under way
+		clock.Step(10*time.Minute - 5*time.Second)
 		synctest.Wait()
 		expectStates(t, "just before it is stale", states, []bool{false})
 		clock.Step(5*time.Second - 1)

@@ -179,13 +179,35 @@ func TestRefetchBoundsWaiters(t *testing.T) {
 	})
 }
 
+// What OnChange rebuilds must be there when Refetch returns, because the caller goes on with that.
+func TestRefetchReturnsAfterOnChange(t *testing.T) {
+	document := jwks(t, p256(t, "a"))
+	synctest.Test(t, func(t *testing.T) {
+		release, rebuilt := make(chan struct{}), make(chan struct{})
+		f, _ := running(t, Source{}, hangingUntil(release, document), func(*Set) { <-rebuilt })
+		answered := make(chan *Set, 1)
+		go func() { answered <- f.Refetch(t.Context(), "a") }()
+		synctest.Wait()
+		close(release)
+		synctest.Wait()
+		if len(answered) != 0 {
+			t.Error("the call returned while OnChange was still at work")
+		}
+		close(rebuilt)
+		synctest.Wait()
+		if len(answered) != 1 {
+			t.Error("the call goes on waiting after OnChange has returned")
+		}
+	})
+}
+
 func TestRefetchWithoutRun(t *testing.T) {
 	f, _ := newFetcher(Source{IssuerURL: "https://issuer.example.com"}, nil)
 	if set := f.Refetch(t.Context(), "a"); set != f.Current() {
 		t.Error("before Run a call does not return the current set")
 	}
 	synctest.Test(t, func(t *testing.T) {
-		f, _ := newFetcher(Source{BaseURL: "https://issuer.example.com", Transport: hangingUntil(nil, nil)}, nil)
+		f, clock := newFetcher(Source{BaseURL: "https://issuer.example.com", Transport: hangingUntil(nil, nil)}, nil)
 		ctx, cancel := context.WithCancel(t.Context())
 		go f.Run(ctx)
 		synctest.Wait()
@@ -197,6 +219,7 @@ func TestRefetchWithoutRun(t *testing.T) {
 		if len(answered) != 1 {
 			t.Error("the end of Run leaves a call waiting")
 		}
+		clock.Step(time.Minute)
 		if set := f.Refetch(t.Context(), "a"); set != f.Current() || f.Status().LastError != "" {
 			t.Errorf("after Run LastError = %q, want the end of Run not to count as a failure", f.Status().LastError)
 		}

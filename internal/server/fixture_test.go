@@ -141,13 +141,11 @@ func start(t testing.TB, options Options) *running {
 	if options.TLS.CertFile == "" {
 		options.TLS = TLSOptions{Hosts: []string{"localhost", "127.0.0.1"}, CertOut: filepath.Join(t.TempDir(), "ca.crt")}
 	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	if options.Listener == nil {
+		options.Listener = loopback(t)
 	}
-	options.Listener = listener
 	ctx, stop := context.WithCancel(context.Background())
-	r := &running{Server: New(options), address: listener.Addr().String(), stop: stop, ended: make(chan error, 1)}
+	r := &running{Server: New(options), address: options.Listener.Addr().String(), stop: stop, ended: make(chan error, 1)}
 	go func() {
 		err := r.Start(ctx)
 		r.ended <- err
@@ -155,8 +153,13 @@ func start(t testing.TB, options Options) *running {
 	}()
 	t.Cleanup(func() {
 		stop()
-		if err := <-r.ended; err != nil {
-			t.Errorf("Start: %v", err)
+		select {
+		case err := <-r.ended:
+			if err != nil {
+				t.Errorf("Start: %v", err)
+			}
+		case <-time.After(hangLimit):
+			t.Error("the server does not end")
 		}
 	})
 	eventually(t, "the server is ready", func() bool { return r.Ready(nil) == nil })
@@ -168,6 +171,15 @@ func start(t testing.TB, options Options) *running {
 		}
 	}
 	return r
+}
+
+func loopback(t testing.TB) net.Listener {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return listener
 }
 
 // client speaks HTTP/2 if it can, keeps connections, and follows no redirects.

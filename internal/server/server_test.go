@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -60,7 +61,7 @@ func TestHTTP2(t *testing.T) {
 // After its context has ended, the server is not ready but still serves, for ShutdownDelay; then it waits for what is
 // under way.
 func TestDrain(t *testing.T) {
-	fake := clocktesting.NewFakeClock(time.Unix(1_800_000_000, 0))
+	fake := clocktesting.NewFakeClock(time.Now()) // the certificate is made with it
 	slow := &slowVerifier{arrived: make(chan struct{}), proceed: make(chan struct{}), fake: newFakeVerifier()}
 	server := start(t, Options{Clock: fake, ShutdownDelay: time.Minute, Verifier: slow})
 	const request = "GET /verify HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer good\r\n\r\n"
@@ -119,26 +120,53 @@ func TestReadyBeforeTheStart(t *testing.T) {
 }
 
 func TestConnectionsAreBounded(t *testing.T) {
-	server := start(t, Options{MaxConnections: 1})
-	first := server.dial(t)
-	second, err := net.Dial("tcp", server.address)
+	const bound, clients = 2, 16
+	counting := &countingListener{Listener: loopback(t)}
+	server := start(t, Options{MaxConnections: bound, Listener: counting})
+	var done sync.WaitGroup
+	for range clients {
+		done.Go(func() {
+			client := server.client()
+			defer client.CloseIdleConnections()
+			response, err := client.Get("https://" + server.address + "/nothing")
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			_ = response.Body.Close()
+		})
+	}
+	done.Wait()
+	if most := counting.most.Load(); most > bound {
+		t.Errorf("%d connections were open at once, want at most %d", most, bound)
+	}
+}
+
+// countingListener notes how many of its connections were open at once.
+type countingListener struct {
+	net.Listener
+	open, most atomic.Int64
+}
+
+func (l *countingListener) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
-	defer func() { _ = second.Close() }()
-	const request = "GET /nothing HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
-	if _, err := io.WriteString(first, request); err != nil {
-		t.Fatal(err)
+	open := l.open.Add(1)
+	for most := l.most.Load(); open > most && !l.most.CompareAndSwap(most, open); most = l.most.Load() {
 	}
-	if answer := readAnswer(t, bufio.NewReader(first), request); answer.StatusCode != http.StatusNotFound {
-		t.Errorf("the first connection got %d", answer.StatusCode)
-	}
-	_ = first.Close()
-	_ = second.Close()
-	// With the first gone, there is room for another.
-	if answer := server.raw(t, "GET /nothing HTTP/1.1\nHost: a\n\n"); answer.StatusCode != http.StatusNotFound {
-		t.Errorf("status %d", answer.StatusCode)
-	}
+	return &countedConn{Conn: conn, closed: sync.OnceFunc(func() { l.open.Add(-1) })}, nil
+}
+
+type countedConn struct {
+	net.Conn
+	closed func()
+}
+
+func (c *countedConn) Close() error {
+	c.closed()
+	return c.Conn.Close()
 }
 
 func TestStartFails(t *testing.T) {

@@ -1,13 +1,9 @@
 package server
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
-	"math/big"
 	"os"
 	"path/filepath"
 	"testing"
@@ -64,7 +60,7 @@ func TestCertificateReload(t *testing.T) {
 	dir := t.TempDir()
 	pool := []*x509.CertPool{x509.NewCertPool(), x509.NewCertPool()}
 	for i, version := range []string{"v1", "v2"} {
-		pool[i].AddCert(writeCertificate(t, filepath.Join(dir, version), int64(i+1)))
+		pool[i].AddCert(writeCertificate(t, filepath.Join(dir, version)))
 	}
 	point := func(version string) {
 		t.Helper()
@@ -90,6 +86,9 @@ func TestCertificateReload(t *testing.T) {
 		t.Fatalf("status %d", answer.StatusCode)
 	}
 	point("v2")
+	if err := os.RemoveAll(filepath.Join(dir, "v1")); err != nil { // as the kubelet does, after the swap
+		t.Fatal(err)
+	}
 	eventually(t, "the second certificate is served", func() bool {
 		conn, err := tls.Dial("tcp", server.address, &tls.Config{RootCAs: pool[1], ServerName: "localhost"})
 		if err != nil {
@@ -108,23 +107,14 @@ func TestOldTLSIsRefused(t *testing.T) {
 	}
 }
 
-// writeCertificate writes tls.crt and tls.key into a new directory.
-func writeCertificate(t *testing.T, dir string, serial int64) *x509.Certificate {
+// writeCertificate makes tls.crt and tls.key in a new directory.
+func writeCertificate(t *testing.T, dir string) *x509.Certificate {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	certificate, err := newSelfSigned([]string{"localhost", "127.0.0.1"}, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
-	template, err := newSelfSigned([]string{"localhost", "127.0.0.1"}, time.Now())
-	if err != nil {
-		t.Fatal(err)
-	}
-	template.Leaf.SerialNumber = big.NewInt(serial)
-	raw, err := x509.CreateCertificate(rand.Reader, template.Leaf, template.Leaf, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	private, err := x509.MarshalPKCS8PrivateKey(key)
+	private, err := x509.MarshalPKCS8PrivateKey(certificate.PrivateKey)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -132,16 +122,12 @@ func writeCertificate(t *testing.T, dir string, serial int64) *x509.Certificate 
 		t.Fatal(err)
 	}
 	for file, block := range map[string]*pem.Block{
-		"tls.crt": {Type: "CERTIFICATE", Bytes: raw},
+		"tls.crt": {Type: "CERTIFICATE", Bytes: certificate.Leaf.Raw},
 		"tls.key": {Type: "PRIVATE KEY", Bytes: private},
 	} {
 		if err := os.WriteFile(filepath.Join(dir, file), pem.EncodeToMemory(block), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	certificate, err := x509.ParseCertificate(raw)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return certificate
+	return certificate.Leaf
 }

@@ -113,7 +113,6 @@ func TestTokenReviewOfGarbage(t *testing.T) {
 		`{"kind":"TokenReview","apiVersion":"authentication.k8s.io/v1"}`,
 		`{"kind":"TokenReview","apiVersion":"authentication.k8s.io/v1","spec":null}`,
 		`{"kind":"TokenReview","apiVersion":"authentication.k8s.io/v1","spec":{"token":1}}`,
-		`{"kind":"TokenReview","apiVersion":"authentication.k8s.io/v9","spec":{"token":"good"}}`,
 		`{"kind":"TokenRequest","apiVersion":"authentication.k8s.io/v1","spec":{"audiences":["a"]}}`,
 		`{"kind":"SelfSubjectReview","apiVersion":"authentication.k8s.io/v1"}`,
 		`{"kind":"Pod","apiVersion":"v1"}`,

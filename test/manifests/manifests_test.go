@@ -78,7 +78,7 @@ func manifests(t *testing.T) []*unstructured.Unstructured {
 	t.Helper()
 	var namespaces, others []*unstructured.Unstructured
 	for _, folder := range []string{"manager", "rbac", "service"} {
-		files, err := filepath.Glob(filepath.Join("../../config", folder, "*.yaml"))
+		files, err := filepath.Glob(filepath.Join("..", "..", "config", folder, "*.yaml"))
 		if err != nil || len(files) == 0 {
 			t.Fatalf("found no manifests in config/%s (error: %v)", folder, err)
 		}

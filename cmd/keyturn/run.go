@@ -1,0 +1,199 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/selection"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/klog/v2"
+	"k8s.io/utils/clock"
+	"k8s.io/utils/ptr"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"github.com/keyturn/keyturn/api/v1alpha1"
+	"github.com/keyturn/keyturn/controllers"
+	"github.com/keyturn/keyturn/internal/issuers"
+	"github.com/keyturn/keyturn/internal/keyring"
+	"github.com/keyturn/keyturn/internal/server"
+	"github.com/keyturn/keyturn/internal/token"
+)
+
+const (
+	leaseName = "keyturn.dev"
+	// The API server's own priority and fairness limits this client; these only keep a mistake from flooding it.
+	requestsPerSecond, requestBurst = 100, 200
+	// shutdownTimeout must last longer than the HTTPS server's delay and drain together.
+	shutdownTimeout = 50 * time.Second
+)
+
+// run wires everything and runs until the context ends.
+func run(ctx context.Context, o *options) error {
+	log, err := logger(o)
+	if err != nil {
+		return err
+	}
+	ctrl.SetLogger(log)
+	klog.SetLogger(log.WithName("client-go"))
+
+	trustedProxies, err := prefixes("trusted-proxies", o.trustedProxies)
+	if err != nil {
+		return err
+	}
+	allowInternal, err := prefixes("allow-internal-addresses", o.allowInternal)
+	if err != nil {
+		return err
+	}
+	config, err := restConfig(o.kubeconfig)
+	if err != nil {
+		return err
+	}
+	freshness := issuers.NewFreshness(clock.RealClock{})
+	config.Wrap(freshness.Wrap)
+	mgr, err := newManager(config, o)
+	if err != nil {
+		return fmt.Errorf("connecting to the API server %s: %w", config.Host, err)
+	}
+
+	registry := issuers.NewRegistry()
+	https := server.New(server.Options{
+		Verifier:       token.NewVerifier(registry, clock.RealClock{}, token.Options{}),
+		Publications:   registry,
+		BindAddress:    o.bindAddress,
+		TLS:            o.tls,
+		TrustedProxies: trustedProxies,
+		Logger:         log.WithName("server"),
+		Registerer:     metrics.Registry,
+	})
+	external, err := externalOptions(config, allowInternal)
+	if err != nil {
+		return err
+	}
+	watcher := issuers.NewWatcher(mgr.GetCache(), registry, issuers.WatcherOptions{
+		External: external,
+		Clock:    clock.RealClock{},
+		Logger:   log.WithName("issuers"),
+		Forget:   https.ForgetIssuer,
+	})
+	if err := errors.Join(
+		mgr.Add(https),
+		mgr.Add(watcher),
+		metrics.Registry.Register(issuers.NewCollector(registry, freshness, clock.RealClock{})),
+		mgr.AddHealthzCheck("ping", healthz.Ping),
+		mgr.AddReadyzCheck("serving", https.Ready),
+		mgr.AddReadyzCheck("synced", syncedCheck(registry)),
+		addControllers(ctx, mgr, registry, watcher),
+	); err != nil {
+		return err
+	}
+	log.Info("starting", "version", version)
+	return mgr.Start(ctx)
+}
+
+func addControllers(ctx context.Context, mgr manager.Manager, registry *issuers.Registry, watcher *issuers.Watcher) error {
+	return errors.Join(
+		(&controllers.TokenIssuerReconciler{
+			Client:    mgr.GetClient(),
+			APIReader: mgr.GetAPIReader(),
+			Recorder:  mgr.GetEventRecorder("keyturn"),
+			Clock:     clock.RealClock{},
+			Generate:  keyring.Generate,
+			External:  watcher,
+		}).SetupWithManager(ctx, mgr),
+		(&controllers.TokenRevocationReconciler{
+			Client:    mgr.GetClient(),
+			Clock:     clock.RealClock{},
+			Verifiers: registry,
+		}).SetupWithManager(ctx, mgr))
+}
+
+func newManager(config *rest.Config, o *options) (manager.Manager, error) {
+	scheme := runtime.NewScheme()
+	if err := errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
+		return nil, err
+	}
+	return ctrl.NewManager(config, ctrl.Options{
+		Scheme:                        scheme,
+		Cache:                         cacheOptions(o.namespaces),
+		Metrics:                       metricsserver.Options{BindAddress: o.metricsAddress},
+		HealthProbeBindAddress:        o.healthAddress,
+		LeaderElection:                o.leaderElect,
+		LeaderElectionID:              leaseName,
+		LeaderElectionNamespace:       o.leaderNamespace,
+		LeaderElectionReleaseOnCancel: true,
+		GracefulShutdownTimeout:       ptr.To(shutdownTimeout),
+	})
+}
+
+// cacheOptions keep only what is ours of Secrets and ConfigMaps in memory.
+func cacheOptions(namespaces []string) cache.Options {
+	component, err := labels.NewRequirement(v1alpha1.LabelComponent, selection.Exists, nil)
+	if err != nil {
+		panic(err) // a constant label
+	}
+	ours := cache.ByObject{Label: labels.NewSelector().Add(*component)}
+	options := cache.Options{
+		DefaultTransform: cache.TransformStripManagedFields(),
+		ByObject:         map[client.Object]cache.ByObject{&corev1.Secret{}: ours, &corev1.ConfigMap{}: ours},
+	}
+	if len(namespaces) > 0 {
+		options.DefaultNamespaces = map[string]cache.Config{}
+		for _, namespace := range namespaces {
+			options.DefaultNamespaces[namespace] = cache.Config{}
+		}
+	}
+	return options
+}
+
+// externalOptions lets fromCluster issuers read the cluster's own keys over the operator's connection.
+func externalOptions(config *rest.Config, allowed []netip.Prefix) (issuers.ExternalOptions, error) {
+	base, _, err := rest.DefaultServerUrlFor(config)
+	if err != nil {
+		return issuers.ExternalOptions{}, fmt.Errorf("the address of the API server: %w", err)
+	}
+	transport, err := rest.TransportFor(config)
+	if err != nil {
+		return issuers.ExternalOptions{}, fmt.Errorf("the connection to the API server: %w", err)
+	}
+	return issuers.ExternalOptions{AllowedInternal: allowed, ClusterURL: base.String(), ClusterTransport: transport}, nil
+}
+
+func syncedCheck(registry *issuers.Registry) healthz.Checker {
+	return func(*http.Request) error {
+		if !registry.Synced() {
+			return errors.New("the issuers and revocations have not been read from the API server yet")
+		}
+		return nil
+	}
+}
+
+func restConfig(path string) (*rest.Config, error) {
+	var config *rest.Config
+	var err error
+	if path == "" {
+		config, err = ctrl.GetConfig()
+	} else {
+		config, err = clientcmd.BuildConfigFromFlags("", path)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("finding the API server: %w; name a kubeconfig file with --kubeconfig", err)
+	}
+	config.QPS, config.Burst = requestsPerSecond, requestBurst
+	config.UserAgent = "keyturn/" + version
+	return config, nil
+}

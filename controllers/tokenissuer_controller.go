@@ -1,0 +1,278 @@
+// Package controllers holds one reconciler a kind. Each reads what there is, asks a pure function elsewhere what to do,
+// and applies the answer.
+package controllers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
+	"k8s.io/client-go/util/workqueue"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/keyturn/keyturn/api/v1alpha1"
+	"github.com/keyturn/keyturn/internal/issuers"
+	"github.com/keyturn/keyturn/internal/keyring"
+	"github.com/keyturn/keyturn/internal/remotejwks"
+)
+
+const (
+	// reevaluate is how often Ready is looked at again when nothing happens.
+	reevaluate = 10 * time.Minute
+	// conflictRetry is how often somebody else's object is looked at again: it sends no events, since it is not cached.
+	conflictRetry = time.Minute
+	// raceRetry is the pause after a lost race, for the winner's write to reach the cache.
+	raceRetry = 100 * time.Millisecond
+	// slowestRetry bounds the back-off after errors, so that an issuer recovers soon after its API server does.
+	slowestRetry = 30 * time.Second
+)
+
+// TokenIssuerReconciler moves the rings of issuers with signing through their life, and publishes and exports what is
+// derived from them. Of external issuers it keeps the status.
+type TokenIssuerReconciler struct {
+	client.Client
+	// APIReader reads past the cache. It is asked before a ring is created.
+	APIReader client.Reader
+	Recorder  events.EventRecorder
+	Clock     clock.PassiveClock
+	// Generate makes keys.
+	Generate keyring.Generator
+	// External tells how the fetching of an external issuer's keys goes.
+	External ExternalStatus
+}
+
+// ExternalStatus tells how the fetching of an external issuer's keys goes; false if it has not begun.
+type ExternalStatus interface {
+	ExternalStatus(issuer types.NamespacedName) (remotejwks.Status, bool)
+}
+
+// +kubebuilder:rbac:groups=keyturn.dev,resources=tokenissuers,verbs=get;list;watch
+// +kubebuilder:rbac:groups=keyturn.dev,resources=tokenissuers/status,verbs=get;update;patch
+// +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch;create;update;delete
+// +kubebuilder:rbac:groups="",resources=configmaps,verbs=get;list;watch;create;update
+// +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
+
+// Reconcile brings one issuer to where its spec and the time want it.
+func (r *TokenIssuerReconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
+	issuer := &v1alpha1.TokenIssuer{}
+	if err := r.Get(ctx, request.NamespacedName, issuer); err != nil {
+		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	if !issuer.DeletionTimestamp.IsZero() {
+		return ctrl.Result{}, nil // owner references do the rest
+	}
+	owner, err := r.urlOwner(ctx, issuer)
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	var outcome outcome
+	switch {
+	case owner.UID != issuer.UID:
+		outcome = notAccepted(owner)
+	case issuer.Spec.External != nil:
+		outcome = r.external(issuer)
+	default:
+		outcome = r.advance(ctx, issuer)
+	}
+	if err := r.updateStatus(ctx, issuer, &outcome); err != nil {
+		return ctrl.Result{}, errors.Join(outcome.err, err)
+	}
+	return outcome.result(r.Clock.Now())
+}
+
+// outcome is what a reconciliation leaves behind: the last that was observed, and what stands in the way.
+type outcome struct {
+	urlOwner *v1alpha1.TokenIssuer // set if the URL is another issuer's
+	observed *observation          // nil for an external issuer
+	policy   keyring.Policy
+	full     bool
+	remote   *remotejwks.Status // set for an external issuer
+	stale    bool               // its keys are older than its policy allows
+
+	conflict *conflictError // an object that is somebody else's
+	err      error          // any other failure
+	raced    bool           // another writer was faster
+	wake     time.Time
+}
+
+func (o *outcome) result(now time.Time) (ctrl.Result, error) {
+	switch {
+	case o.raced:
+		return ctrl.Result{RequeueAfter: raceRetry}, nil
+	case o.conflict != nil:
+		return ctrl.Result{RequeueAfter: conflictRetry}, nil
+	case errors.Is(o.err, keyring.ErrUnreadable):
+		return ctrl.Result{RequeueAfter: conflictRetry}, nil // a repaired ring sends an event
+	case o.err != nil:
+		return ctrl.Result{}, o.err
+	case o.wake.IsZero():
+		return ctrl.Result{RequeueAfter: reevaluate}, nil
+	}
+	return ctrl.Result{RequeueAfter: min(max(o.wake.Sub(now), raceRetry), reevaluate)}, nil
+}
+
+// advance plans and applies until nothing is left to do now. A plan can call for another at once: that a key has been
+// published is a fact that the ring must record.
+func (r *TokenIssuerReconciler) advance(ctx context.Context, issuer *v1alpha1.TokenIssuer) outcome {
+	o := outcome{policy: issuers.SigningPolicy(issuer)}
+	o.err = r.revokedKeys(ctx, issuer, &o.policy)
+	if o.err == nil {
+		o.observed, o.err = r.observe(ctx, issuer)
+	}
+	for passes := 0; o.err == nil; passes++ {
+		var decision keyring.Decision
+		decision, o.err = keyring.Plan(r.Clock.Now(), o.policy, o.observed.ring, o.observed.seen(), r.Generate)
+		if o.err != nil {
+			break
+		}
+		var wrote bool
+		wrote, o.err = r.apply(ctx, issuer, o.policy, o.observed, &decision)
+		o.wake, o.full = decision.Wake, decision.Full
+		if !wrote {
+			break
+		}
+		if passes > 8 {
+			o.err = fmt.Errorf("the keys of %s do not come to rest: is something else writing their Secrets?", issuer.Name)
+		}
+	}
+	if errors.As(o.err, &o.conflict) {
+		o.err = nil
+	}
+	if apierrors.IsConflict(o.err) || apierrors.IsAlreadyExists(o.err) || errors.Is(o.err, errStale) {
+		o.raced, o.err = true, nil
+	}
+	return o
+}
+
+// apply writes what was decided, in the order that keyring.Decision asks for.
+func (r *TokenIssuerReconciler) apply(ctx context.Context, issuer *v1alpha1.TokenIssuer, policy keyring.Policy, seen *observation, decision *keyring.Decision) (wrote bool, err error) {
+	if decision.Changed {
+		if err := r.writeRing(ctx, issuer, seen, decision); err != nil {
+			return false, err
+		}
+	}
+	published, err := r.publish(ctx, issuer, seen)
+	if err != nil {
+		return false, err
+	}
+	exported, err := r.export(ctx, issuer, policy, seen)
+	return decision.Changed || published || exported, err
+}
+
+// revokedKeys adds the key ids that revocations name to the policy.
+func (r *TokenIssuerReconciler) revokedKeys(ctx context.Context, issuer *v1alpha1.TokenIssuer, policy *keyring.Policy) error {
+	var revocations v1alpha1.TokenRevocationList
+	err := r.List(ctx, &revocations, client.InNamespace(issuer.Namespace), client.MatchingFields{indexRevokedKeyIssuer: issuer.Name})
+	if err != nil {
+		return fmt.Errorf("listing the revoked keys of %s: %w", issuer.Name, err)
+	}
+	for i := range revocations.Items {
+		policy.Revoked = append(policy.Revoked, revocations.Items[i].Spec.KeyID)
+	}
+	return nil
+}
+
+// urlOwner returns the issuer that keeps the URL of this one: itself, unless an older one has it.
+func (r *TokenIssuerReconciler) urlOwner(ctx context.Context, issuer *v1alpha1.TokenIssuer) (*v1alpha1.TokenIssuer, error) {
+	var same v1alpha1.TokenIssuerList
+	if err := r.List(ctx, &same, client.MatchingFields{indexIssuerURL: issuer.Spec.IssuerURL}); err != nil {
+		return nil, fmt.Errorf("looking for other issuers with the URL of %s: %w", issuer.Name, err)
+	}
+	if owner := issuers.URLOwner(same.Items); owner != nil {
+		return owner, nil
+	}
+	return issuer, nil
+}
+
+// Fields that the cache is indexed by.
+const (
+	indexIssuerURL        = "issuerURL"
+	indexRevokedKeyIssuer = "revokedKeyIssuer"
+	indexRevokedIssuer    = "revokedIssuer"
+)
+
+// SetupWithManager registers the reconciler. It runs on the leader only.
+func (r *TokenIssuerReconciler) SetupWithManager(ctx context.Context, manager ctrl.Manager) error {
+	indexer := manager.GetFieldIndexer()
+	err := errors.Join(
+		indexer.IndexField(ctx, &v1alpha1.TokenIssuer{}, indexIssuerURL, func(object client.Object) []string {
+			return []string{object.(*v1alpha1.TokenIssuer).Spec.IssuerURL}
+		}),
+		indexer.IndexField(ctx, &v1alpha1.TokenRevocation{}, indexRevokedKeyIssuer, func(object client.Object) []string {
+			if spec := object.(*v1alpha1.TokenRevocation).Spec; spec.KeyID != "" {
+				return []string{spec.IssuerRef.Name}
+			}
+			return nil
+		}))
+	if err != nil {
+		return fmt.Errorf("indexing the cache: %w", err)
+	}
+	return ctrl.NewControllerManagedBy(manager).
+		Named("tokenissuer").
+		For(&v1alpha1.TokenIssuer{}).
+		Watches(&v1alpha1.TokenIssuer{}, handler.EnqueueRequestsFromMapFunc(r.withSameURL), deletedOnly()).
+		Watches(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(issuerOfLabel)).
+		Watches(&corev1.ConfigMap{}, handler.EnqueueRequestsFromMapFunc(issuerOfLabel)).
+		Watches(&v1alpha1.TokenRevocation{}, handler.EnqueueRequestsFromMapFunc(issuerOfRevokedKey)).
+		WithOptions(controller.Options{MaxConcurrentReconciles: 4, RateLimiter: rateLimiter()}).
+		Complete(r)
+}
+
+func rateLimiter() workqueue.TypedRateLimiter[reconcile.Request] {
+	return workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](raceRetry, slowestRetry)
+}
+
+// withSameURL wakes those that have been waiting for a URL.
+func (r *TokenIssuerReconciler) withSameURL(ctx context.Context, object client.Object) []reconcile.Request {
+	var same v1alpha1.TokenIssuerList
+	url := object.(*v1alpha1.TokenIssuer).Spec.IssuerURL
+	if err := r.List(ctx, &same, client.MatchingFields{indexIssuerURL: url}); err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "looking for issuers that wait for a URL", "issuerURL", url)
+		return nil
+	}
+	requests := make([]reconcile.Request, len(same.Items))
+	for i := range same.Items {
+		requests[i].NamespacedName = client.ObjectKeyFromObject(&same.Items[i])
+	}
+	return requests
+}
+
+func deletedOnly() builder.WatchesOption {
+	return builder.WithPredicates(predicate.Funcs{
+		CreateFunc:  func(event.CreateEvent) bool { return false },
+		UpdateFunc:  func(event.UpdateEvent) bool { return false },
+		GenericFunc: func(event.GenericEvent) bool { return false },
+	})
+}
+
+func issuerOfLabel(_ context.Context, object client.Object) []reconcile.Request {
+	return request(object.GetNamespace(), object.GetLabels()[v1alpha1.LabelIssuer])
+}
+
+func issuerOfRevokedKey(_ context.Context, object client.Object) []reconcile.Request {
+	spec := object.(*v1alpha1.TokenRevocation).Spec
+	if spec.KeyID == "" {
+		return nil
+	}
+	return request(object.GetNamespace(), spec.IssuerRef.Name)
+}
+
+func request(namespace, name string) []reconcile.Request {
+	if name == "" {
+		return nil
+	}
+	return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: namespace, Name: name}}}
+}

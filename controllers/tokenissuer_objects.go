@@ -1,0 +1,185 @@
+package controllers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+
+	"github.com/keyturn/keyturn/api/v1alpha1"
+	"github.com/keyturn/keyturn/internal/issuers"
+	"github.com/keyturn/keyturn/internal/keyring"
+)
+
+// errStale is returned where an object was rendered from a newer ring than the one at hand: the cache lags.
+var errStale = errors.New("the ring in the cache is older than what was derived from it")
+
+// conflictError says that an object that must be written exists and is somebody else's. It is never overwritten.
+type conflictError struct {
+	kind, name string
+}
+
+func (e *conflictError) Error() string {
+	return fmt.Sprintf("%s %s exists and is not this issuer's: delete or rename it, or, if it was restored or relabelled by hand, give it back its labels %s and %s",
+		e.kind, e.name, v1alpha1.LabelComponent, v1alpha1.LabelIssuer)
+}
+
+// observation is what was last seen of an issuer's three objects, and of its own writes to them.
+type observation struct {
+	ringSecret *corev1.Secret // nil if there is none, as the other two
+	ring       *keyring.Ring
+	jwks       *corev1.ConfigMap
+	signingKey *corev1.Secret
+}
+
+// observe reads from the cache, unless that has no ring: then from the API server itself. What the cache does not know
+// may only be late, or have lost its label, and a ring made in its place would cost every token its key.
+func (r *TokenIssuerReconciler) observe(ctx context.Context, issuer *v1alpha1.TokenIssuer) (*observation, error) {
+	seen, err := r.read(ctx, r.Client, issuer)
+	if err == nil && seen.ringSecret == nil {
+		seen, err = r.read(ctx, r.APIReader, issuer)
+	}
+	if err != nil || seen.ringSecret == nil {
+		return seen, err
+	}
+	seen.ring, err = keyring.Decode(seen.ringSecret.Data[v1alpha1.DataRing])
+	if err != nil {
+		return seen, fmt.Errorf("Secret %s: %w", seen.ringSecret.Name, err)
+	}
+	return seen, nil
+}
+
+func (r *TokenIssuerReconciler) read(ctx context.Context, reader client.Reader, issuer *v1alpha1.TokenIssuer) (*observation, error) {
+	seen := &observation{}
+	var err error
+	if seen.ringSecret, err = owned(ctx, reader, issuer, &corev1.Secret{}, issuers.RingSecretName(issuer.Name), v1alpha1.ComponentKeyring); err != nil {
+		return seen, err
+	}
+	if seen.jwks, err = owned(ctx, reader, issuer, &corev1.ConfigMap{}, jwksName(issuer), v1alpha1.ComponentJWKS); err != nil {
+		return seen, err
+	}
+	seen.signingKey, err = owned(ctx, reader, issuer, &corev1.Secret{}, signingKeyName(issuer), v1alpha1.ComponentSigningKey)
+	return seen, err
+}
+
+// owned reads an object that must be the issuer's. It returns nil if there is none.
+func owned[T client.Object](ctx context.Context, reader client.Reader, issuer *v1alpha1.TokenIssuer, object T, name, component string) (T, error) {
+	var none T
+	err := reader.Get(ctx, client.ObjectKey{Namespace: issuer.Namespace, Name: name}, object)
+	if apierrors.IsNotFound(err) {
+		return none, nil
+	}
+	if err != nil {
+		return none, fmt.Errorf("reading %s: %w", name, err)
+	}
+	if !ours(object, issuer, component) {
+		return none, &conflictError{kind: kindOf(object), name: name}
+	}
+	return object, nil
+}
+
+// ours decides by labels, not by owner reference: an object that was restored from a backup has lost the latter.
+func ours(object client.Object, issuer *v1alpha1.TokenIssuer, component string) bool {
+	labels := object.GetLabels()
+	if labels[v1alpha1.LabelComponent] != component || labels[v1alpha1.LabelIssuer] != issuer.Name {
+		return false
+	}
+	secret, ok := object.(*corev1.Secret)
+	return !ok || secret.Type == secretTypes[component]
+}
+
+var secretTypes = map[string]corev1.SecretType{
+	v1alpha1.ComponentKeyring:    v1alpha1.SecretTypeKeyring,
+	v1alpha1.ComponentSigningKey: v1alpha1.SecretTypeSigningKey,
+}
+
+func kindOf(object client.Object) string {
+	if _, ok := object.(*corev1.Secret); ok {
+		return "Secret"
+	}
+	return "ConfigMap"
+}
+
+// seen is the observation as the plan wants it.
+func (o *observation) seen() keyring.Seen {
+	seen := keyring.Seen{}
+	if o.jwks != nil {
+		seen.Published = keyring.PublishedIDs([]byte(o.jwks.Data[v1alpha1.DataJWKS]))
+		seen.PublishedRevision = revisionOf(o.jwks)
+		seen.LongestMaxAge, _ = time.ParseDuration(o.jwks.Annotations[v1alpha1.AnnotationLongestMaxAge])
+	}
+	if o.signingKey != nil {
+		seen.Mounted = string(o.signingKey.Data[v1alpha1.DataKeyID])
+		seen.MountedRevision = revisionOf(o.signingKey)
+	}
+	return seen
+}
+
+func revisionOf(object client.Object) int64 {
+	revision, _ := strconv.ParseInt(object.GetAnnotations()[v1alpha1.AnnotationRingRevision], 10, 64)
+	return revision
+}
+
+// write creates the object or updates it to what render makes of it, if that differs. The update carries the
+// resourceVersion that was seen, so a lost race is an error and nothing is overwritten.
+func (r *TokenIssuerReconciler) write(ctx context.Context, issuer *v1alpha1.TokenIssuer, before client.Object, object client.Object, component string, render func()) (bool, error) {
+	render()
+	labels := object.GetLabels()
+	if labels == nil {
+		labels = map[string]string{}
+	}
+	labels[v1alpha1.LabelComponent], labels[v1alpha1.LabelIssuer] = component, issuer.Name
+	object.SetLabels(labels)
+	if err := r.setOwner(issuer, object); err != nil {
+		return false, err
+	}
+	var err error
+	switch {
+	case before == nil:
+		err = r.Create(ctx, object)
+		if apierrors.IsAlreadyExists(err) {
+			err = r.whoseIsIt(ctx, issuer, object, component, err)
+		}
+	case equality.Semantic.DeepEqual(before, object):
+		return false, nil
+	default:
+		err = r.Update(ctx, object)
+	}
+	if err != nil {
+		return false, fmt.Errorf("writing %s %s: %w", kindOf(object), object.GetName(), err)
+	}
+	return true, nil
+}
+
+// whoseIsIt tells an object that the cache has not caught up with from somebody else's.
+func (r *TokenIssuerReconciler) whoseIsIt(ctx context.Context, issuer *v1alpha1.TokenIssuer, object client.Object, component string, exists error) error {
+	found := object.DeepCopyObject().(client.Object)
+	if err := r.APIReader.Get(ctx, client.ObjectKeyFromObject(object), found); err != nil {
+		return errors.Join(exists, client.IgnoreNotFound(err))
+	}
+	if ours(found, issuer, component) {
+		return exists
+	}
+	return &conflictError{kind: kindOf(object), name: object.GetName()}
+}
+
+// setOwner lets the garbage collector delete the object with the issuer, or keeps it from that. An owner reference of an
+// earlier life of the issuer, as a backup can hold it, is replaced.
+func (r *TokenIssuerReconciler) setOwner(issuer *v1alpha1.TokenIssuer, object client.Object) error {
+	if issuer.Spec.Signing.DeletionPolicy != v1alpha1.DeletionRetain {
+		return controllerutil.SetOwnerReference(issuer, object, r.Scheme())
+	}
+	object.SetOwnerReferences(slices.DeleteFunc(object.GetOwnerReferences(), func(owner metav1.OwnerReference) bool {
+		return owner.Kind == "TokenIssuer" && owner.Name == issuer.Name
+	}))
+	return nil
+}

@@ -1,0 +1,56 @@
+package controllers
+
+import (
+	"context"
+
+	corev1 "k8s.io/api/core/v1"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/keyturn/keyturn/api/v1alpha1"
+	"github.com/keyturn/keyturn/internal/issuers"
+	"github.com/keyturn/keyturn/internal/keyring"
+)
+
+// writeRing writes the ring Secret: one compare-and-swap for everything that a plan changes.
+func (r *TokenIssuerReconciler) writeRing(ctx context.Context, issuer *v1alpha1.TokenIssuer, seen *observation, decision *keyring.Decision) error {
+	document, err := keyring.Encode(decision.Ring)
+	if err != nil {
+		return err
+	}
+	secret := &corev1.Secret{}
+	var before client.Object
+	if seen.ringSecret != nil {
+		secret, before = seen.ringSecret.DeepCopy(), seen.ringSecret
+	}
+	_, err = r.write(ctx, issuer, before, secret, v1alpha1.ComponentKeyring, func() {
+		secret.Namespace, secret.Name = issuer.Namespace, issuers.RingSecretName(issuer.Name)
+		secret.Type = v1alpha1.SecretTypeKeyring
+		secret.Data = map[string][]byte{v1alpha1.DataRing: document}
+	})
+	if err != nil {
+		return err
+	}
+	lost := seen.ring == nil && !decision.Ring.LostAt.IsZero()
+	seen.ringSecret, seen.ring = secret, decision.Ring
+	r.tell(ctx, issuer, decision.Changes, lost)
+	return nil
+}
+
+// tell sends an event and writes a log line for each step in a key's life.
+func (r *TokenIssuerReconciler) tell(ctx context.Context, issuer *v1alpha1.TokenIssuer, changes []keyring.Change, lost bool) {
+	log := ctrl.LoggerFrom(ctx)
+	if lost {
+		log.Error(nil, "the ring had vanished and was created anew: tokens of the lost keys are refused")
+		r.Recorder.Eventf(issuer, nil, corev1.EventTypeWarning, v1alpha1.ReasonKeysLost, "Create",
+			"The Secret %s had vanished. New keys were created; tokens that the lost ones signed are refused.", issuers.RingSecretName(issuer.Name))
+	}
+	for _, change := range changes {
+		log.Info("key "+string(change.Kind), "keyID", change.KeyID, "reason", change.Reason)
+		severity := corev1.EventTypeNormal
+		if change.Kind == keyring.Revoked {
+			severity = corev1.EventTypeWarning
+		}
+		r.Recorder.Eventf(issuer, nil, severity, "Key"+string(change.Kind), string(change.Kind), "Key %s: %s.", change.KeyID, change.Reason)
+	}
+}

@@ -1,0 +1,211 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/clock"
+	"k8s.io/utils/ptr"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/keyturn/keyturn/api/v1alpha1"
+	"github.com/keyturn/keyturn/internal/issuers"
+	"github.com/keyturn/keyturn/internal/revocation"
+)
+
+// applyPoll is how soon it is looked at again whether a revocation is in force. The watch that brings it into force and
+// the one that wakes this controller are fed by the same event, so it is a matter of milliseconds.
+const applyPoll = 20 * time.Millisecond
+
+// Verifiers tells what the webhook of this replica knows.
+type Verifiers interface {
+	// RuleApplied says whether the rule with this id is in force.
+	RuleApplied(issuer types.NamespacedName, ruleID string) bool
+	// KeyPublished says whether an issuer of our own still has this key.
+	KeyPublished(issuer types.NamespacedName, keyID string) bool
+	// LongestLifetime returns the longest lifetime that a token of the issuer can have.
+	LongestLifetime(issuer types.NamespacedName) (time.Duration, bool)
+}
+
+// TokenRevocationReconciler says in the status of a revocation whether it is enforced and until when it matters, and
+// deletes it after that. It enforces nothing itself: the registry of every replica does.
+type TokenRevocationReconciler struct {
+	client.Client
+	Clock     clock.PassiveClock
+	Verifiers Verifiers
+}
+
+// +kubebuilder:rbac:groups=keyturn.dev,resources=tokenrevocations,verbs=get;list;watch;delete
+// +kubebuilder:rbac:groups=keyturn.dev,resources=tokenrevocations/status,verbs=get;update;patch
+
+// Reconcile brings the status of one revocation up to date, or deletes it.
+func (r *TokenRevocationReconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
+	object := &v1alpha1.TokenRevocation{}
+	if err := r.Get(ctx, request.NamespacedName, object); err != nil {
+		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	if !object.DeletionTimestamp.IsZero() {
+		return ctrl.Result{}, nil
+	}
+	issuer := &v1alpha1.TokenIssuer{}
+	if err := r.Get(ctx, issuers.IssuerOf(object), issuer); apierrors.IsNotFound(err) {
+		issuer = nil
+	} else if err != nil {
+		return ctrl.Result{}, fmt.Errorf("reading the issuer of the revocation: %w", err)
+	}
+	state := r.assess(object, issuer)
+	if state.over && !object.Spec.RetainAfterExpiry {
+		return ctrl.Result{}, r.delete(ctx, object)
+	}
+	return ctrl.Result{RequeueAfter: state.again}, r.updateStatus(ctx, object, state)
+}
+
+// assessment is what there is to say about a revocation.
+type assessment struct {
+	accepted, enforced metav1.Condition
+	expiresAt          *metav1.Time
+	over               bool          // no token that it can hit is still valid
+	again              time.Duration // when to look again; 0 for never
+}
+
+func (r *TokenRevocationReconciler) assess(object *v1alpha1.TokenRevocation, issuer *v1alpha1.TokenIssuer) assessment {
+	name := issuers.IssuerOf(object)
+	if issuer == nil {
+		message := fmt.Sprintf("There is no TokenIssuer %s in this namespace. The revocation takes effect as soon as there is.", name.Name)
+		return assessment{
+			accepted: condition(v1alpha1.ConditionAccepted, false, v1alpha1.ReasonIssuerNotFound, message),
+			enforced: condition(v1alpha1.ConditionEnforced, false, v1alpha1.ReasonIssuerNotFound, message),
+		}
+	}
+	state := assessment{
+		accepted: condition(v1alpha1.ConditionAccepted, true, v1alpha1.ReasonAccepted, "The revocation is acted on."),
+		enforced: condition(v1alpha1.ConditionEnforced, true, v1alpha1.ReasonEnforced, "Every verifier denies the tokens that it names."),
+	}
+	ownKey := object.Spec.KeyID != "" && issuer.Spec.Signing != nil
+	switch {
+	case !r.Verifiers.RuleApplied(name, string(object.UID)):
+		state.enforced = condition(v1alpha1.ConditionEnforced, false, v1alpha1.ReasonNotYetApplied, "The webhook has not applied it yet.")
+		state.again = applyPoll
+	case ownKey && r.Verifiers.KeyPublished(name, object.Spec.KeyID):
+		state.enforced = condition(v1alpha1.ConditionEnforced, false, v1alpha1.ReasonNotYetApplied,
+			"The webhook denies its tokens, but the key is still in the JWKS: see the status of the TokenIssuer.")
+		state.again = applyPoll * 10
+	default:
+		r.assessExpiry(&state, object, issuer)
+	}
+	return state
+}
+
+// assessExpiry says when the last token that the revocation can hit has expired. The key of an external issuer can sign
+// again at any time, so its revocation has no end.
+func (r *TokenRevocationReconciler) assessExpiry(state *assessment, object *v1alpha1.TokenRevocation, issuer *v1alpha1.TokenIssuer) {
+	if object.Spec.KeyID != "" && issuer.Spec.External != nil {
+		return
+	}
+	lifetime, known := r.Verifiers.LongestLifetime(issuers.IssuerOf(object))
+	if !known {
+		state.again = raceRetry
+		return
+	}
+	expiry := revocation.Expiry(issuers.Rule(object), object.CreationTimestamp.Time, lifetime, issuer.Spec.Tokens.ClockSkew.Duration)
+	// Rounded up, since the API keeps whole seconds and deleting early would lift the revocation.
+	expiry = expiry.Add(time.Second - time.Nanosecond).Truncate(time.Second)
+	state.expiresAt = timeOf(expiry)
+	if left := expiry.Sub(r.Clock.Now()); left > 0 {
+		state.again = left
+		return
+	}
+	state.over = true
+	state.enforced = condition(v1alpha1.ConditionEnforced, true, v1alpha1.ReasonExpired, "Every token that it names has expired. It is kept because retainAfterExpiry is set.")
+}
+
+func condition(name string, value bool, reason, message string) metav1.Condition {
+	status := metav1.ConditionFalse
+	if value {
+		status = metav1.ConditionTrue
+	}
+	return metav1.Condition{Type: name, Status: status, Reason: reason, Message: message}
+}
+
+// delete removes a revocation that has done its work, in the version that was assessed: an edit that retains it wins.
+func (r *TokenRevocationReconciler) delete(ctx context.Context, object *v1alpha1.TokenRevocation) error {
+	ctrl.LoggerFrom(ctx).Info("every token that the revocation names has expired", "target", target(&object.Spec))
+	err := r.Delete(ctx, object, client.Preconditions{UID: ptr.To(object.UID), ResourceVersion: ptr.To(object.ResourceVersion)})
+	if client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("deleting an expired revocation: %w", err)
+	}
+	return nil
+}
+
+func (r *TokenRevocationReconciler) updateStatus(ctx context.Context, object *v1alpha1.TokenRevocation, state assessment) error {
+	before := object.DeepCopy()
+	object.Status.ObservedGeneration = object.Generation
+	object.Status.Target = target(&object.Spec)
+	object.Status.ExpiresAt = state.expiresAt
+	for _, c := range []metav1.Condition{state.accepted, state.enforced} {
+		c.ObservedGeneration = object.Generation
+		meta.SetStatusCondition(&object.Status.Conditions, c)
+	}
+	if equality.Semantic.DeepEqual(before.Status, object.Status) {
+		return nil
+	}
+	if err := r.Status().Patch(ctx, object, client.MergeFrom(before)); client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("writing the status: %w", err)
+	}
+	return nil
+}
+
+// target is what a revocation denies, in one line.
+func target(spec *v1alpha1.TokenRevocationSpec) string {
+	for _, named := range []struct{ field, value string }{
+		{"tokenID", spec.TokenID}, {"sessionID", spec.SessionID}, {"subject", spec.Subject}, {"clientID", spec.ClientID},
+		{"audience", spec.Audience}, {"keyID", spec.KeyID},
+	} {
+		if named.value != "" {
+			return named.field + "=" + named.value
+		}
+	}
+	return "all"
+}
+
+// SetupWithManager registers the reconciler. It runs on the leader only.
+func (r *TokenRevocationReconciler) SetupWithManager(ctx context.Context, manager ctrl.Manager) error {
+	err := manager.GetFieldIndexer().IndexField(ctx, &v1alpha1.TokenRevocation{}, indexRevokedIssuer, func(object client.Object) []string {
+		return []string{object.(*v1alpha1.TokenRevocation).Spec.IssuerRef.Name}
+	})
+	if err != nil {
+		return fmt.Errorf("indexing the cache: %w", err)
+	}
+	return ctrl.NewControllerManagedBy(manager).
+		Named("tokenrevocation").
+		For(&v1alpha1.TokenRevocation{}).
+		Watches(&v1alpha1.TokenIssuer{}, handler.EnqueueRequestsFromMapFunc(r.ofIssuer), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		WithOptions(controller.Options{MaxConcurrentReconciles: 8, RateLimiter: rateLimiter()}).
+		Complete(r)
+}
+
+func (r *TokenRevocationReconciler) ofIssuer(ctx context.Context, issuer client.Object) []reconcile.Request {
+	var list v1alpha1.TokenRevocationList
+	err := r.List(ctx, &list, client.InNamespace(issuer.GetNamespace()), client.MatchingFields{indexRevokedIssuer: issuer.GetName()})
+	if err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "looking for the revocations of an issuer", "issuer", issuer.GetName())
+		return nil
+	}
+	requests := make([]reconcile.Request, len(list.Items))
+	for i := range list.Items {
+		requests[i].NamespacedName = client.ObjectKeyFromObject(&list.Items[i])
+	}
+	return requests
+}
