@@ -2,11 +2,14 @@
 package main
 
 import (
+	"cmp"
 	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
+	"io/fs"
+	"log"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -19,9 +22,8 @@ import (
 
 // options are what the token is to say. Keyturn decides the rest: the key, its id, the algorithm and the issuer.
 type options struct {
-	dir                                       string
-	subject, audience, client, scope, id, sid string
-	lifetime                                  time.Duration
+	dir, subject, audience, client, scope, id, sid string
+	lifetime                                       time.Duration
 }
 
 func main() {
@@ -37,8 +39,7 @@ func main() {
 	flag.Parse()
 	token, err := sign(o, time.Now())
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "signer:", err)
-		os.Exit(1)
+		log.Fatal(err)
 	}
 	fmt.Println(token)
 }
@@ -52,14 +53,9 @@ func sign(o options, now time.Time) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if o.lifetime == 0 {
-		o.lifetime = min(15*time.Minute, secret.maxLifetime)
-	}
+	o.lifetime = cmp.Or(o.lifetime, min(15*time.Minute, secret.maxLifetime))
 	if o.lifetime < time.Second || o.lifetime > secret.maxLifetime {
 		return "", fmt.Errorf("-lifetime is %s: set it from 1s to %s, because verifiers refuse longer ones", o.lifetime, secret.maxLifetime)
-	}
-	if o.id == "" {
-		o.id = rand.Text()
 	}
 	header := (&jose.SignerOptions{}).WithType("at+jwt").WithHeader("kid", secret.keyID)
 	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: secret.algorithm, Key: secret.key.Key}, header)
@@ -67,7 +63,7 @@ func sign(o options, now time.Time) (string, error) {
 		return "", fmt.Errorf("the files in %s do not belong together: the key does not sign %s: %w", o.dir, secret.algorithm, err)
 	}
 	registered := jwt.Claims{
-		Issuer: secret.issuer, Subject: o.subject, Audience: jwt.Audience{o.audience}, ID: o.id,
+		Issuer: secret.issuer, Subject: o.subject, Audience: jwt.Audience{o.audience}, ID: cmp.Or(o.id, rand.Text()),
 		IssuedAt: jwt.NewNumericDate(now), NotBefore: jwt.NewNumericDate(now), Expiry: jwt.NewNumericDate(now.Add(o.lifetime)),
 	}
 	further := struct {
@@ -87,18 +83,12 @@ type mounted struct {
 }
 
 func readSecret(dir string) (*mounted, error) {
-	// The kubelet puts new files beside the old and then turns the link ..data to them. It is followed once, so that no
-	// rotation comes between reading the key and reading its id.
-	if data, err := filepath.EvalSymlinks(filepath.Join(dir, "..data")); err == nil {
-		dir = data
+	text, err := readFiles(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		text, err = readFiles(dir) // a rotation removed the old files while they were read
 	}
-	text := map[string]string{}
-	for _, name := range []string{"key.jwk", "kid", "alg", "issuer", "max-lifetime"} {
-		content, err := os.ReadFile(filepath.Join(dir, name))
-		if err != nil {
-			return nil, fmt.Errorf("reading the signing key: mount the Secret of the issuer, or name its directory with -dir: %w", err)
-		}
-		text[name] = strings.TrimSpace(string(content))
+	if err != nil {
+		return nil, fmt.Errorf("reading the signing key: mount the Secret of the issuer, or name its directory with -dir: %w", err)
 	}
 	secret := &mounted{keyID: text["kid"], issuer: text["issuer"], algorithm: jose.SignatureAlgorithm(text["alg"])}
 	if json.Unmarshal([]byte(text["key.jwk"]), &secret.key) != nil || secret.key.Key == nil || secret.key.IsPublic() {
@@ -110,4 +100,20 @@ func readSecret(dir string) (*mounted, error) {
 	}
 	secret.maxLifetime = time.Duration(seconds) * time.Second
 	return secret, nil
+}
+
+func readFiles(dir string) (map[string]string, error) {
+	// The kubelet exchanges all files by turning the link ..data. Followed once, it gives a key and its own id.
+	if data, err := filepath.EvalSymlinks(filepath.Join(dir, "..data")); err == nil {
+		dir = data
+	}
+	text := map[string]string{}
+	for _, name := range []string{"key.jwk", "kid", "alg", "issuer", "max-lifetime"} {
+		content, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			return nil, err
+		}
+		text[name] = strings.TrimSpace(string(content))
+	}
+	return text, nil
 }

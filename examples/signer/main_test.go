@@ -7,9 +7,11 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -149,6 +151,44 @@ func TestRotationNeedsNoRestart(t *testing.T) {
 		if got := parsed.Headers[0].KeyID; got != version {
 			t.Errorf("kid = %q after the rotation to %q", got, version)
 		}
+	}
+}
+
+// The old files vanish after the key was read and before its id: nothing of the old may be mixed with the new.
+func TestRotationWhileReading(t *testing.T) {
+	dir := t.TempDir()
+	before, after := filepath.Join(dir, "..before"), filepath.Join(dir, "..after")
+	for _, version := range []string{before, after} {
+		if err := os.Mkdir(version, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		write(t, version, jose.JSONWebKey{Key: random(32), KeyID: filepath.Base(version), Algorithm: "HS256"}, nil)
+	}
+	old := must(os.ReadFile(filepath.Join(before, "key.jwk")))
+	pipe, link := filepath.Join(before, "key.jwk"), filepath.Join(dir, "..data")
+	if err := errors.Join(os.Remove(pipe), syscall.Mkfifo(pipe, 0o600), os.Symlink("..before", link)); err != nil {
+		t.Fatal(err)
+	}
+	rotated := make(chan error, 1)
+	go func() {
+		writer, err := os.OpenFile(pipe, os.O_WRONLY, 0) // waits for the reader
+		if err != nil {
+			rotated <- err
+			return
+		}
+		err = errors.Join(os.Remove(link), os.Symlink("..after", link), os.RemoveAll(before))
+		_, writing := writer.Write(old)
+		rotated <- errors.Join(err, writing, writer.Close())
+	}()
+	secret, err := readSecret(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := <-rotated; err != nil {
+		t.Fatal(err)
+	}
+	if secret.keyID != "..after" || secret.key.KeyID != "..after" {
+		t.Errorf("kid = %q with the key %q, want both from after the rotation", secret.keyID, secret.key.KeyID)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
+	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
 	"strings"
@@ -107,8 +108,17 @@ func fits(algorithm jose.SignatureAlgorithm, material any) bool {
 	}
 }
 
+// thumbprint is that of RFC 7638. The library computes it for public keys; for a symmetric key section 3.2 hashes the key
+// itself, which gives nothing away of one that is random and as long as the hash.
 func thumbprint(jwk *jose.JSONWebKey) (string, error) {
-	sum, err := jwk.Thumbprint(crypto.SHA256)
+	var sum []byte
+	var err error
+	if secret, ok := jwk.Key.([]byte); ok {
+		hash := sha256.Sum256([]byte(`{"k":"` + base64.RawURLEncoding.EncodeToString(secret) + `","kty":"oct"}`))
+		sum = hash[:]
+	} else {
+		sum, err = jwk.Thumbprint(crypto.SHA256)
+	}
 	if err != nil {
 		return "", fmt.Errorf("computing the RFC 7638 thumbprint: %w", err)
 	}

@@ -137,6 +137,9 @@ func (r *Ring) validate() error {
 			return unreadable("the key %s is in it twice", key.ID)
 		}
 		seen[key.ID] = true
+		if key.State != Active && key.State != Next && key.State != Retiring {
+			return unreadable("the state of a key is unknown")
+		}
 		if key.State != Retiring && !key.Symmetric() && key.JWK.IsPublic() {
 			return unreadable("the private half of the %s key %s is missing", key.State, key.ID)
 		}
@@ -147,8 +150,6 @@ func (r *Ring) validate() error {
 	switch {
 	case count[Active] != 1 || count[Next] != 1:
 		return unreadable("it must have one Active and one Next key, and has %d and %d", count[Active], count[Next])
-	case count[Active]+count[Next]+count[Retiring] != len(r.Keys):
-		return unreadable("the state of a key is unknown")
 	case len(r.Keys) > maxDocumentKeys:
 		return unreadable("it has %d keys, more than %d", len(r.Keys), maxDocumentKeys)
 	case r.Revision < 1 || r.MaxAge <= 0 || r.FormerMaxAge < 0:

@@ -190,7 +190,7 @@ func (f *Fetcher) failed(err error) {
 	f.mu.Unlock()
 	if !repeated { // it may fail every second, for days
 		f.logger.Error(errors.New(message), "Fetching the keys of an external issuer failed; the last good ones stay in use",
-			"issuer", f.source.IssuerURL, "fetchedAt", f.Current().FetchedAt)
+			"issuerURL", f.source.IssuerURL, "fetchedAt", f.Current().FetchedAt)
 	}
 }
 
@@ -204,7 +204,7 @@ func (f *Fetcher) succeeded(r result) (changed bool) {
 	f.nextFetch, f.lastError = next, ""
 	f.mu.Unlock()
 	if changed || !slices.Equal(before.Skipped, r.skipped) {
-		f.logger.Info("The keys of an external issuer changed", "issuer", f.source.IssuerURL,
+		f.logger.Info("The keys of an external issuer changed", "issuerURL", f.source.IssuerURL,
 			"keys", slices.Sorted(maps.Keys(keys)), "skipped", r.skipped)
 	}
 	return changed
@@ -219,7 +219,7 @@ func (f *Fetcher) report(changed bool) {
 	}
 	if stale && !f.reportedStale {
 		f.logger.Info("The keys of an external issuer are too old: its tokens are denied until they can be fetched",
-			"issuer", f.source.IssuerURL, "fetchedAt", set.FetchedAt, "maxStaleness", f.source.MaxStaleness.String())
+			"issuerURL", f.source.IssuerURL, "fetchedAt", set.FetchedAt, "maxStaleness", f.source.MaxStaleness.String())
 	}
 	f.reportedStale = stale
 	f.onChange(set)

@@ -6,60 +6,64 @@ import (
 	"testing"
 )
 
+// What the publications of the fakes hold.
+const (
+	keys      = `{"keys":[]}`
+	ofShop    = `{"issuer":"https://tokens.example.com/shop"}`
+	ofRoot    = `{"issuer":"https://root.example.com"}`
+	ofPort    = `{"issuer":"https://port.example.com:8443/a/b"}`
+	jwkSet    = "application/jwk-set+json"
+	plainJSON = "application/json"
+)
+
+var publicationRequests = []struct {
+	host, path string
+	// forwarded is X-Forwarded-Host.
+	forwarded string
+	// body is what is shown. Empty where nothing is.
+	body, mediaType string
+}{
+	{"tokens.example.com", "/shop/.well-known/jwks.json", "", keys, jwkSet},
+	{"tokens.example.com", "/shop/.well-known/openid-configuration", "", ofShop, plainJSON},
+	{"tokens.example.com", "/shop/.well-known/oauth-authorization-server", "", ofShop, plainJSON},
+	{"tokens.example.com", "/.well-known/openid-configuration/shop", "", ofShop, plainJSON},
+	{"tokens.example.com", "/.well-known/oauth-authorization-server/shop", "", ofShop, plainJSON},
+	{"Tokens.Example.COM:443", "/shop/.well-known/jwks.json", "", keys, jwkSet},
+	{"root.example.com", "/.well-known/jwks.json", "", keys, jwkSet},
+	{"root.example.com", "/.well-known/openid-configuration", "", ofRoot, plainJSON},
+	{"port.example.com:8443", "/.well-known/oauth-authorization-server/a/b", "", ofPort, plainJSON},
+	{"keyturn.svc", "/.well-known/openid-configuration", "evil.example.com, root.example.com", ofRoot, plainJSON},
+	{"keyturn.svc", "/issuers/web/shop/.well-known/jwks.json", "", keys, jwkSet},
+	{"keyturn.svc", "/issuers/web/shop/.well-known/openid-configuration", "", ofShop, plainJSON},
+	{"keyturn.svc", "/issuers/web/shop/.well-known/oauth-authorization-server", "", ofShop, plainJSON},
+
+	{"tokens.example.com:8443", "/shop/.well-known/jwks.json", "", "", ""},
+	{"tokens.example.com", "/Shop/.well-known/jwks.json", "", "", ""},
+	{"tokens.example.com", "/shop//.well-known/jwks.json", "", "", ""},
+	{"tokens.example.com", "/x/../shop/.well-known/jwks.json", "", "", ""},
+	{"tokens.example.com", "/%73hop/.well-known/jwks.json", "", "", ""},
+	{"tokens.example.com", "/.well-known/jwks.json/shop", "", "", ""},
+	{"tokens.example.com", "/.well-known/openid-configurationshop", "", "", ""},
+	{"tokens.example.com", "/shop", "", "", ""},
+	{"tokens.example.com", "/", "", "", ""},
+	{"root.example.com", "/.well-known/openid-configuration/", "", "", ""},
+	{"root.example.com", "/.well-known/openid-configuration", "evil.example.com", "", ""},
+	{"keyturn.svc", "/issuers/web/shop", "", "", ""},
+	{"keyturn.svc", "/issuers/web/shop/x/.well-known/jwks.json", "", "", ""},
+	{"keyturn.svc", "/issuers/web/other/.well-known/jwks.json", "", "", ""},
+	{"keyturn.svc", "/issuers//shop/.well-known/jwks.json", "", "", ""},
+	{"keyturn.svc", "/issuers/web//.well-known/jwks.json", "", "", ""},
+	{"keyturn.svc", "/issuers/", "", "", ""},
+	{"keyturn.svc", "/verification", "", "", ""},
+	{"keyturn.svc", "/verify-fore/audience=shop-api", "", "", ""},
+	{"keyturn.svc", "/tokenreview/", "", "", ""},
+}
+
 func TestPublicationsAreFound(t *testing.T) {
 	options := testOptions()
 	options.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("192.0.2.1/32")} // the peer of httptest
 	s := New(options)
-	const (
-		keys      = `{"keys":[]}`
-		ofShop    = `{"issuer":"https://tokens.example.com/shop"}`
-		ofRoot    = `{"issuer":"https://root.example.com"}`
-		ofPort    = `{"issuer":"https://port.example.com:8443/a/b"}`
-		jwkSet    = "application/jwk-set+json"
-		plainJSON = "application/json"
-	)
-	for _, test := range []struct {
-		host, path string
-		// forwarded is X-Forwarded-Host.
-		forwarded string
-		// body is what is shown. Empty where nothing is.
-		body, mediaType string
-	}{
-		{"tokens.example.com", "/shop/.well-known/jwks.json", "", keys, jwkSet},
-		{"tokens.example.com", "/shop/.well-known/openid-configuration", "", ofShop, plainJSON},
-		{"tokens.example.com", "/shop/.well-known/oauth-authorization-server", "", ofShop, plainJSON},
-		{"tokens.example.com", "/.well-known/openid-configuration/shop", "", ofShop, plainJSON},
-		{"tokens.example.com", "/.well-known/oauth-authorization-server/shop", "", ofShop, plainJSON},
-		{"Tokens.Example.COM:443", "/shop/.well-known/jwks.json", "", keys, jwkSet},
-		{"root.example.com", "/.well-known/jwks.json", "", keys, jwkSet},
-		{"root.example.com", "/.well-known/openid-configuration", "", ofRoot, plainJSON},
-		{"port.example.com:8443", "/.well-known/oauth-authorization-server/a/b", "", ofPort, plainJSON},
-		{"keyturn.svc", "/.well-known/openid-configuration", "evil.example.com, root.example.com", ofRoot, plainJSON},
-		{"keyturn.svc", "/issuers/web/shop/.well-known/jwks.json", "", keys, jwkSet},
-		{"keyturn.svc", "/issuers/web/shop/.well-known/openid-configuration", "", ofShop, plainJSON},
-		{"keyturn.svc", "/issuers/web/shop/.well-known/oauth-authorization-server", "", ofShop, plainJSON},
-
-		{"tokens.example.com:8443", "/shop/.well-known/jwks.json", "", "", ""},
-		{"tokens.example.com", "/Shop/.well-known/jwks.json", "", "", ""},
-		{"tokens.example.com", "/shop//.well-known/jwks.json", "", "", ""},
-		{"tokens.example.com", "/x/../shop/.well-known/jwks.json", "", "", ""},
-		{"tokens.example.com", "/%73hop/.well-known/jwks.json", "", "", ""},
-		{"tokens.example.com", "/.well-known/jwks.json/shop", "", "", ""},
-		{"tokens.example.com", "/.well-known/openid-configurationshop", "", "", ""},
-		{"tokens.example.com", "/shop", "", "", ""},
-		{"tokens.example.com", "/", "", "", ""},
-		{"root.example.com", "/.well-known/openid-configuration/", "", "", ""},
-		{"root.example.com", "/.well-known/openid-configuration", "evil.example.com", "", ""},
-		{"keyturn.svc", "/issuers/web/shop", "", "", ""},
-		{"keyturn.svc", "/issuers/web/shop/x/.well-known/jwks.json", "", "", ""},
-		{"keyturn.svc", "/issuers/web/other/.well-known/jwks.json", "", "", ""},
-		{"keyturn.svc", "/issuers//shop/.well-known/jwks.json", "", "", ""},
-		{"keyturn.svc", "/issuers/web//.well-known/jwks.json", "", "", ""},
-		{"keyturn.svc", "/issuers/", "", "", ""},
-		{"keyturn.svc", "/verification", "", "", ""},
-		{"keyturn.svc", "/verify-fore/audience=shop-api", "", "", ""},
-		{"keyturn.svc", "/tokenreview/", "", "", ""},
-	} {
+	for _, test := range publicationRequests {
 		header := http.Header{"Host": {test.host}}
 		if test.forwarded != "" {
 			header.Set("X-Forwarded-Host", test.forwarded)

@@ -63,7 +63,7 @@ type Options struct {
 
 	// BindAddress is the TCP address to listen on. Default: DefaultBindAddress.
 	BindAddress string
-	// Listener is used in place of BindAddress, and closed by Start.
+	// Listener is used in place of BindAddress, and closed when serving ends.
 	Listener net.Listener
 	// TLS says where the certificate comes from.
 	TLS TLSOptions

@@ -69,39 +69,43 @@ func TestGatewaysAsTheyAre(t *testing.T) {
 	}
 }
 
+// invalid is how the challenge for a bad token begins.
+const invalid = `Bearer error="invalid_token"`
+
+var denials = []struct {
+	name   string
+	target string
+	// authorization are the lines of the header.
+	authorization []string
+	status        int
+	// challenge is how WWW-Authenticate begins; the whole of it where it is "Bearer".
+	challenge string
+	reason    token.Reason
+}{
+	{"no token", "/verify", nil, 401, "Bearer", token.TokenMissing},
+	{"an empty header", "/verify", []string{""}, 401, "Bearer", token.TokenMissing},
+	{"a scheme without token", "/verify", []string{"Bearer"}, 401, "Bearer", token.TokenMissing},
+	{"another scheme", "/verify", []string{"Basic YTpi"}, 401, "Bearer", token.TokenMissing},
+	{"two tokens", "/verify", []string{"Bearer good", "Bearer good"}, 401, invalid, token.TokenAmbiguous},
+	{"two tokens in one line", "/verify", []string{"Bearer good, Bearer good"}, 401, invalid, token.TokenAmbiguous},
+	{"before the first sync", "/verify", []string{"Bearer early"}, 401, invalid, token.NotSynced},
+	{"an unknown issuer", "/verify", []string{"Bearer foreign"}, 401, invalid, token.IssuerUnknown},
+	{"no JWT", "/verify", []string{"Bearer x y"}, 401, invalid, token.Malformed},
+	{"another audience", "/verify?audience=bank", []string{"Bearer good"}, 401, invalid, token.AudienceMismatch},
+	{"a token in the query", "/verify/?access_token=good", nil, 401, "Bearer", token.TokenMissing},
+	{"too little scope", "/verify?scope=a+b", []string{"Bearer good"}, 403,
+		`Bearer error="insufficient_scope", error_description="ScopeInsufficient: `, token.ScopeInsufficient},
+	{"a requirement that is not understood", "/verify?audiance=shop-api", []string{"Bearer good"}, 401,
+		`Bearer error="invalid_request", error_description="RequirementInvalid: `, RequirementInvalid},
+	{"no requirement where one must be", "/verify-for", []string{"Bearer good"}, 401,
+		`Bearer error="invalid_request"`, RequirementInvalid},
+	{"an empty requirement", "/verify-for//orders", []string{"Bearer good"}, 401,
+		`Bearer error="invalid_request"`, RequirementInvalid},
+	{"a fault of ours", "/verify", []string{"Bearer panic"}, 401, invalid, InternalError},
+}
+
 func TestDenials(t *testing.T) {
-	const invalid = `Bearer error="invalid_token"`
-	for _, test := range []struct {
-		name   string
-		target string
-		// authorization are the lines of the header.
-		authorization []string
-		status        int
-		// challenge is how WWW-Authenticate begins; the whole of it where it is "Bearer".
-		challenge string
-		reason    token.Reason
-	}{
-		{"no token", "/verify", nil, 401, "Bearer", token.TokenMissing},
-		{"an empty header", "/verify", []string{""}, 401, "Bearer", token.TokenMissing},
-		{"a scheme without token", "/verify", []string{"Bearer"}, 401, "Bearer", token.TokenMissing},
-		{"another scheme", "/verify", []string{"Basic YTpi"}, 401, "Bearer", token.TokenMissing},
-		{"two tokens", "/verify", []string{"Bearer good", "Bearer good"}, 401, invalid, token.TokenAmbiguous},
-		{"two tokens in one line", "/verify", []string{"Bearer good, Bearer good"}, 401, invalid, token.TokenAmbiguous},
-		{"before the first sync", "/verify", []string{"Bearer early"}, 401, invalid, token.NotSynced},
-		{"an unknown issuer", "/verify", []string{"Bearer foreign"}, 401, invalid, token.IssuerUnknown},
-		{"no JWT", "/verify", []string{"Bearer x y"}, 401, invalid, token.Malformed},
-		{"another audience", "/verify?audience=bank", []string{"Bearer good"}, 401, invalid, token.AudienceMismatch},
-		{"a token in the query", "/verify/?access_token=good", nil, 401, "Bearer", token.TokenMissing},
-		{"too little scope", "/verify?scope=a+b", []string{"Bearer good"}, 403,
-			`Bearer error="insufficient_scope", error_description="ScopeInsufficient: `, token.ScopeInsufficient},
-		{"a requirement that is not understood", "/verify?audiance=shop-api", []string{"Bearer good"}, 401,
-			`Bearer error="invalid_request", error_description="RequirementInvalid: `, RequirementInvalid},
-		{"no requirement where one must be", "/verify-for", []string{"Bearer good"}, 401,
-			`Bearer error="invalid_request"`, RequirementInvalid},
-		{"an empty requirement", "/verify-for//orders", []string{"Bearer good"}, 401,
-			`Bearer error="invalid_request"`, RequirementInvalid},
-		{"a fault of ours", "/verify", []string{"Bearer panic"}, 401, invalid, InternalError},
-	} {
+	for _, test := range denials {
 		t.Run(test.name, func(t *testing.T) {
 			answer := serve(New(testOptions()), "GET", test.target, http.Header{"Authorization": test.authorization})
 			if answer.StatusCode != test.status {
