@@ -5,13 +5,15 @@
 set -euo pipefail
 duration=$1 count=0
 
+# Every input that reaches new code is minimized first, for up to a minute by default: a short run would do nothing else.
+
 # Only packages that have targets are asked for their names, because asking means compiling.
 folders=$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -r -n1 dirname | sort -u || true)
 for folder in $folders; do
   listing=$(go test -list '^Fuzz' "$folder") || { echo "$listing"; exit 1; }
   for target in $(grep '^Fuzz' <<<"$listing" || true); do
     start=$SECONDS count=$((count + 1))
-    output=$(go test -run '^$' -fuzz "^$target\$" -fuzztime "$duration" "$folder" 2>&1) || {
+    output=$(go test -run '^$' -fuzz "^$target\$" -fuzztime "$duration" -fuzzminimizetime 10x "$folder" 2>&1) || {
       echo "$output"; echo "fuzz: $target in $folder failed"; exit 1; }
     executions=$(grep -o 'execs: [0-9]*' <<<"$output" | tail -1 || true)
     echo "fuzz: $target in $folder: ${executions:-no execs beside its seeds} in $((SECONDS - start)) s"

@@ -87,6 +87,9 @@ func prefixes(flag string, values []string) ([]netip.Prefix, error) {
 		if address, addressErr := netip.ParseAddr(value); err != nil && addressErr == nil {
 			prefix, err = address.Prefix(address.BitLen())
 		}
+		if err == nil && prefix.Addr().Is4In6() {
+			return nil, fmt.Errorf("--%s: %q never matches: write it as the IPv4 network that it stands for", flag, value)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("--%s: %q is neither an address nor a CIDR such as 10.0.0.0/8", flag, value)
 		}
