@@ -102,20 +102,19 @@ type outcome struct {
 	remote   *remotejwks.Status // set for an external issuer
 	stale    bool               // its keys are older than its policy allows
 
-	conflict *conflictError // an object that is somebody else's
-	err      error          // any other failure
-	raced    bool           // another writer was faster
-	wake     time.Time
+	conflict   *conflictError // an object that is somebody else's
+	unreadable error          // the ring cannot be read
+	err        error          // any other failure
+	raced      bool           // another writer was faster
+	wake       time.Time
 }
 
 func (o *outcome) result(now time.Time) (ctrl.Result, error) {
 	switch {
 	case o.raced:
 		return ctrl.Result{RequeueAfter: raceRetry}, nil
-	case o.conflict != nil:
-		return ctrl.Result{RequeueAfter: conflictRetry}, nil
-	case errors.Is(o.err, keyring.ErrUnreadable):
-		return ctrl.Result{RequeueAfter: conflictRetry}, nil // a repaired ring sends an event
+	case o.conflict != nil || o.unreadable != nil:
+		return ctrl.Result{RequeueAfter: conflictRetry}, nil // trying harder would change nothing
 	case o.err != nil:
 		return ctrl.Result{}, o.err
 	case o.wake.IsZero():
@@ -150,6 +149,9 @@ func (r *TokenIssuerReconciler) advance(ctx context.Context, issuer *v1alpha1.To
 	}
 	if errors.As(o.err, &o.conflict) {
 		o.err = nil
+	}
+	if errors.Is(o.err, keyring.ErrUnreadable) {
+		o.unreadable, o.err = o.err, nil
 	}
 	if apierrors.IsConflict(o.err) || apierrors.IsAlreadyExists(o.err) || errors.Is(o.err, errStale) {
 		o.raced, o.err = true, nil

@@ -53,7 +53,7 @@ func (r *TokenIssuerReconciler) observe(ctx context.Context, issuer *v1alpha1.To
 	}
 	seen.ring, err = keyring.Decode(seen.ringSecret.Data[v1alpha1.DataRing])
 	if err != nil {
-		return seen, fmt.Errorf("Secret %s: %w", seen.ringSecret.Name, err)
+		return seen, fmt.Errorf("reading the keys in Secret %s: %w", seen.ringSecret.Name, err)
 	}
 	return seen, nil
 }

@@ -162,11 +162,11 @@ func noConflict(_ time.Time, o *outcome) *problem {
 }
 
 func ringReadable(_ time.Time, o *outcome) *problem {
-	if o.observed == nil || o.observed.ringSecret == nil || o.observed.ring != nil {
+	if o.unreadable == nil {
 		return nil
 	}
 	return &problem{v1alpha1.ReasonRingUnreadable, fmt.Sprintf(
-		"%v. It is not overwritten, because it may hold keys that are in use: restore the Secret from a backup, or delete it to begin with new keys.", o.err)}
+		"%v. It is not overwritten, because it may hold keys that are in use: restore the Secret from a backup, or delete it to begin with new keys.", o.unreadable)}
 }
 
 func ringExists(_ time.Time, o *outcome) *problem {
@@ -241,7 +241,7 @@ func keysLost(now time.Time, o *outcome) *problem {
 		o.observed.ring.LostAt.UTC().Format(time.RFC3339))}
 }
 
-func externalKeysFresh(now time.Time, o *outcome) *problem {
+func externalKeysFresh(_ time.Time, o *outcome) *problem {
 	switch {
 	case o.remote == nil || len(o.remote.Keys) > 0 && !o.stale:
 		return nil

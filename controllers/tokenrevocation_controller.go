@@ -161,7 +161,8 @@ func (r *TokenRevocationReconciler) updateStatus(ctx context.Context, object *v1
 	if equality.Semantic.DeepEqual(before.Status, object.Status) {
 		return nil
 	}
-	if err := r.Status().Patch(ctx, object, client.MergeFrom(before)); client.IgnoreNotFound(err) != nil {
+	err := r.Status().Patch(ctx, object, client.MergeFrom(before))
+	if client.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("writing the status: %w", err)
 	}
 	return nil

@@ -122,7 +122,8 @@ func (x *externals) attach(fetcher *remotejwks.Fetcher) func(*entry) {
 		url := e.issuer.Spec.IssuerURL
 		e.keySet = func() (*remotejwks.Set, bool) {
 			set := fetcher.Current()
-			return set, set.Stale(x.clock.Now())
+			stale := set.Stale(x.clock.Now())
+			return set, stale
 		}
 		e.refetch = func(keyID string) *token.Issuer {
 			fetcher.Refetch(context.Background(), keyID)

@@ -45,7 +45,10 @@ func newView(e *entry) (*view, error) {
 		return v, nil
 	}
 	v.policy = SigningPolicy(issuer)
-	return v, v.useRing(e.ring, e.view)
+	if err := v.useRing(e.ring, e.view); err != nil {
+		return nil, err
+	}
+	return v, nil
 }
 
 func (v *view) external() bool { return v.policy.Algorithm == "" }

@@ -90,7 +90,7 @@ func (w *Watcher) Start(ctx context.Context) error {
 		}
 		synced = append(synced, registration.HasSynced)
 	}
-	if !waitFor(ctx, synced) {
+	if !waitFor(ctx, w.externals.clock, synced) {
 		return nil // the manager is stopping
 	}
 	w.registry.markSynced()
@@ -100,13 +100,13 @@ func (w *Watcher) Start(ctx context.Context) error {
 }
 
 // waitFor polls more often than client-go's own helper, because readiness waits for it.
-func waitFor(ctx context.Context, synced []toolscache.InformerSynced) bool {
+func waitFor(ctx context.Context, clk clock.Clock, synced []toolscache.InformerSynced) bool {
 	for _, done := range synced {
 		for !done() {
 			select {
 			case <-ctx.Done():
 				return false
-			case <-time.After(5 * time.Millisecond):
+			case <-clk.After(5 * time.Millisecond):
 			}
 		}
 	}
@@ -116,6 +116,7 @@ func waitFor(ctx context.Context, synced []toolscache.InformerSynced) bool {
 func (w *Watcher) issuerChanged(ctx context.Context, issuer *v1alpha1.TokenIssuer) {
 	attach := func(*entry) {}
 	if issuer.Spec.External != nil {
+		//nolint:contextcheck // What is attached waits on behalf of requests, long after this handler has returned.
 		attach = w.externals.attach(w.externals.ensure(ctx, issuer))
 	} else {
 		w.externals.stop(nameOf(issuer))

@@ -107,7 +107,10 @@ func Decode(encoded []byte) (*Ring, error) {
 		}
 		ring.Keys[i] = key
 	}
-	return ring, ring.validate()
+	if err := ring.validate(); err != nil {
+		return nil, err
+	}
+	return ring, nil
 }
 
 func (d *keyDocument) key() (Key, error) {

@@ -121,7 +121,7 @@ func TestDecodeRefuses(t *testing.T) {
 		{"something after it", good + "{}", "not a JSON object"},
 		{"a later version", strings.Replace(good, `"version":1`, `"version":2`, 1), "run the version of Keyturn that wrote it"},
 		{"no version", strings.Replace(good, `"version":1,`, "", 1), "version is 0"},
-		{"an unknown field", strings.Replace(good, `"revision"`, `"colour":"red","revision"`, 1), "unknown"},
+		{"an unknown field", strings.Replace(good, `"revision"`, `"shape":"round","revision"`, 1), "unknown"},
 		{"a time that is none", strings.Replace(good, `"createdAt":"2026`, `"createdAt":"soon`, 1), "wrong type"},
 		{"an unknown state", strings.Replace(good, `"state":"Retiring"`, `"state":"Resting"`, 1), "state of a key is unknown"},
 		{"two active keys", strings.Replace(good, `"state":"Next"`, `"state":"Active"`, 1), "times of the key"},

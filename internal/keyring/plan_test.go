@@ -101,7 +101,7 @@ func TestCompromise(t *testing.T) {
 		{"the active key, with a ripe Next", func(r *Ring) []string { return []string{r.Active().ID} }, "", false},
 		{"the next key", func(r *Ring) []string { return []string{r.Next().ID} }, "", true},
 		{"a retiring key", func(r *Ring) []string { return []string{r.Keys[2].ID} }, "", true},
-		{"all of them", func(r *Ring) []string { return idsOf(r) }, ExceptionCompromise, false},
+		{"all of them", idsOf, ExceptionCompromise, false},
 		{"a key that is not there", func(*Ring) []string { return []string{"nobody"} }, "", true},
 	} {
 		t.Run(test.name, func(t *testing.T) {

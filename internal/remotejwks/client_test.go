@@ -260,7 +260,7 @@ func TestShown(t *testing.T) {
 		}
 	}
 	inner := errors.New("inner")
-	if got := bare(&url.Error{Op: "Get", URL: "https://example.com?secret", Err: inner}); got != inner {
+	if got := bare(&url.Error{Op: "Get", URL: "https://example.com?secret", Err: inner}); !errors.Is(got, inner) || got.Error() != inner.Error() {
 		t.Errorf("bare() = %v, want the error without the URL", got)
 	}
 }

@@ -100,7 +100,7 @@ func (t *table) hash(named target) uint64 {
 }
 
 func bucketFor(buckets []bucket, hash uint64) *bucket {
-	return &buckets[hash&uint64(len(buckets)-1)]
+	return &buckets[hash&uint64(len(buckets)-1)] //nolint:gosec // There is always at least one bucket.
 }
 
 func (n *node) matches(hash uint64, named target) bool {

@@ -184,7 +184,7 @@ func (s *Server) Start(ctx context.Context) error {
 		_ = httpServer.Close()
 		return fmt.Errorf("serving HTTPS on %s: %w", listener.Addr(), err)
 	}
-	return s.drain(httpServer, failed)
+	return s.drain(httpServer, failed) //nolint:contextcheck // The context has ended: that is why it drains.
 }
 
 // listen opens the listener, with the bound on connections. Nothing else than that bound keeps a flood of connections

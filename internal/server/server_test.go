@@ -36,7 +36,7 @@ func TestEveryReplicaServes(t *testing.T) {
 
 func TestHTTP2(t *testing.T) {
 	server := start(t, Options{})
-	request, err := http.NewRequest("POST", "https://"+server.address+"/verify//x/../y?audience=evil", strings.NewReader("body"))
+	request, err := http.NewRequest(http.MethodPost, "https://"+server.address+"/verify//x/../y?audience=evil", strings.NewReader("body"))
 	if err != nil {
 		t.Fatal(err)
 	}

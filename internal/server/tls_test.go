@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
+	"net/http"
 	"os"
 	"path/filepath"
 	"testing"
@@ -82,7 +83,7 @@ func TestCertificateReload(t *testing.T) {
 		CertFile: filepath.Join(dir, "tls.crt"), KeyFile: filepath.Join(dir, "tls.key"),
 	}})
 	server.trusted = pool[0]
-	if answer := server.raw(t, "GET /nothing HTTP/1.1\nHost: a\n\n"); answer.StatusCode != 404 {
+	if answer := server.raw(t, "GET /nothing HTTP/1.1\nHost: a\n\n"); answer.StatusCode != http.StatusNotFound {
 		t.Fatalf("status %d", answer.StatusCode)
 	}
 	point("v2")

@@ -35,10 +35,10 @@ type cache struct {
 func newCache(maxEntries int, maxBytes int64) *cache {
 	share := (maxBytes + int64(maxEntries) - 1) / int64(maxEntries)
 	return &cache{entries: otter.Must(&otter.Options[digest, *seen]{
-		MaximumWeight: uint64(maxBytes),
+		MaximumWeight: uint64(maxBytes), //nolint:gosec // NewVerifier makes no cache of a size below 1.
 		Weigher: func(_ digest, token *seen) uint32 {
 			weight := max(share, int64(entrySize+len(token.header.KeyID)+token.claims.memory()))
-			return uint32(min(weight, math.MaxUint32))
+			return uint32(min(weight, math.MaxUint32)) //nolint:gosec // Bounded right here.
 		},
 	})}
 }

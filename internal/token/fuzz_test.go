@@ -93,7 +93,7 @@ func mustBeGood(t *testing.T, w *world, raw string, result Result) {
 	if key == nil {
 		t.Fatal("allowed, but its key is unknown")
 	}
-	parsed, err := jose.ParseSigned(raw, []jose.SignatureAlgorithm{jose.SignatureAlgorithm(keyID)})
+	parsed, err := jose.ParseSignedCompact(raw, []jose.SignatureAlgorithm{jose.SignatureAlgorithm(keyID)})
 	if err != nil {
 		t.Fatalf("allowed, but go-jose does not parse it: %v", err)
 	}

@@ -1,6 +1,7 @@
 package token
 
 import (
+	"bytes"
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
@@ -280,7 +281,7 @@ func otherSpelling(t testing.TB, raw string) string {
 		t.Fatal(err)
 	}
 	after, err := base64.RawURLEncoding.DecodeString(other[cut:])
-	if err != nil || string(before) != string(after) {
+	if err != nil || !bytes.Equal(before, after) {
 		t.Fatalf("the other spelling does not mean the same: %v", err)
 	}
 	return other
