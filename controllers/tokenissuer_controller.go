@@ -114,7 +114,7 @@ func (o *outcome) result(now time.Time) (ctrl.Result, error) {
 	case o.raced:
 		return ctrl.Result{RequeueAfter: raceRetry}, nil
 	case o.conflict != nil || o.unreadable != nil:
-		return ctrl.Result{RequeueAfter: conflictRetry}, nil // trying harder would change nothing
+		return ctrl.Result{RequeueAfter: conflictRetry}, nil //nolint:nilerr // The status tells it; trying harder would change nothing.
 	case o.err != nil:
 		return ctrl.Result{}, o.err
 	case o.wake.IsZero():

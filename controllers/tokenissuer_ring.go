@@ -51,6 +51,7 @@ func (r *TokenIssuerReconciler) tell(ctx context.Context, issuer *v1alpha1.Token
 		if change.Kind == keyring.Revoked {
 			severity = corev1.EventTypeWarning
 		}
-		r.Recorder.Eventf(issuer, nil, severity, "Key"+string(change.Kind), string(change.Kind), "Key %s: %s.", change.KeyID, change.Reason)
+		// Events that differ only in their note are merged into one, so the key is in the action too.
+		r.Recorder.Eventf(issuer, nil, severity, "Key"+string(change.Kind), string(change.Kind)+" "+change.KeyID, "Key %s: %s.", change.KeyID, change.Reason)
 	}
 }

@@ -4,13 +4,15 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// TokenIssuerStatus is what the operator has observed and done. It is derived: nothing is lost when it is wiped.
+// TokenIssuerStatus is what the operator has observed and done. It is
+// derived: nothing is lost when it is wiped.
 type TokenIssuerStatus struct {
 	// The generation of the spec that the rest of the status is about.
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
-	// Accepted and Ready are always present; RotationOverdue, SecretConflict and KeysLost only while they are true.
+	// Accepted and Ready are always present; RotationOverdue, SecretConflict and
+	// KeysLost only while they are true.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
@@ -34,7 +36,8 @@ type TokenIssuerStatus struct {
 	// +optional
 	LastRotation *metav1.Time `json:"lastRotation,omitempty"`
 
-	// The value of the annotation keyturn.dev/rotate-requested-at that was last answered with a rotation.
+	// The value of the annotation keyturn.dev/rotate-requested-at that was last
+	// answered with a rotation.
 	// +optional
 	HandledRotateRequest string `json:"handledRotateRequest,omitempty"`
 
@@ -60,8 +63,8 @@ type KeyStatus struct {
 	// The algorithm of the key.
 	// +optional
 	Algorithm Algorithm `json:"algorithm,omitempty"`
-	// Next: published, does not sign yet. Active: signs. Retiring: verifies until its last token has expired.
-	// External: somebody else's.
+	// Next: published, does not sign yet. Active: signs. Retiring: verifies
+	// until its last token has expired. External: somebody else's.
 	// +required
 	State KeyState `json:"state"`
 	// When the JWKS that holds the key was really written.
@@ -70,10 +73,12 @@ type KeyStatus struct {
 	// When the key began to sign.
 	// +optional
 	ActivatedAt *metav1.Time `json:"activatedAt,omitempty"`
-	// When the key leaves the JWKS, because the last token that it can have signed has expired.
+	// When the key leaves the JWKS, because the last token that it can have
+	// signed has expired.
 	// +optional
 	RemoveAfter *metav1.Time `json:"removeAfter,omitempty"`
-	// Why the key began to sign before it had been published for long enough, if it did.
+	// Why the key began to sign before it had been published for long enough, if
+	// it did.
 	// +optional
 	Exception string `json:"exception,omitempty"`
 }

@@ -4,8 +4,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// TokenRevocation denies tokens of one issuer before they expire. Every matching revocation denies; none cancels
-// another. Once the last token that it can hit has expired, it deletes itself. Deleting it earlier lifts it.
+// TokenRevocation denies tokens of one issuer before they expire. Every
+// matching revocation denies; none cancels another. Once the last token that
+// it can hit has expired, it deletes itself. Deleting it earlier lifts it.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
@@ -40,8 +41,8 @@ type TokenRevocationList struct {
 	Items           []TokenRevocation `json:"items"`
 }
 
-// TokenRevocationSpec names the tokens to deny: exactly one of tokenID, sessionID, subject, clientID, audience, keyID
-// and all.
+// TokenRevocationSpec names the tokens to deny: exactly one of tokenID,
+// sessionID, subject, clientID, audience, keyID and all.
 //
 // +kubebuilder:validation:XValidation:rule="[has(self.tokenID), has(self.sessionID), has(self.subject), has(self.clientID), has(self.audience), has(self.keyID), has(self.all)].filter(x, x).size() == 1",message="set exactly one of tokenID, sessionID, subject, clientID, audience, keyID and all"
 // +kubebuilder:validation:XValidation:rule="!has(self.issuedBefore) || has(self.subject) || has(self.clientID) || has(self.audience) || has(self.all)",message="issuedBefore goes with subject, clientID, audience or all: a token id, a session id and a key id are denied whenever they were issued"
@@ -63,48 +64,55 @@ type TokenRevocationSpec struct {
 	// +kubebuilder:validation:MaxLength=256
 	SessionID string `json:"sessionID,omitempty"`
 
-	// Denies the tokens with this claim "sub" that were issued before issuedBefore.
+	// Denies the tokens with this claim "sub" that were issued before
+	// issuedBefore.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=256
 	Subject string `json:"subject,omitempty"`
 
-	// Denies the tokens with this claim "client_id" (RFC 9068 section 2.2), or "azp" where there is none, that were
-	// issued before issuedBefore.
+	// Denies the tokens with this claim "client_id" (RFC 9068 section 2.2), or
+	// "azp" where there is none, that were issued before issuedBefore.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=256
 	ClientID string `json:"clientID,omitempty"`
 
-	// Denies the tokens with this value in the claim "aud" that were issued before issuedBefore.
+	// Denies the tokens with this value in the claim "aud" that were issued
+	// before issuedBefore.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=256
 	Audience string `json:"audience,omitempty"`
 
-	// Denies every token that the key with this id (kid) signed or will sign, drops the key from the JWKS at once, and
-	// rotates: also when it is the active key.
+	// Denies every token that the key with this id (kid) signed or will sign,
+	// drops the key from the JWKS at once, and rotates: also when it is the
+	// active key.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=256
 	KeyID string `json:"keyID,omitempty"`
 
-	// Denies every token that was issued before issuedBefore. Only the value true is allowed.
+	// Denies every token that was issued before issuedBefore. Only the value
+	// true is allowed.
 	// +optional
 	// +kubebuilder:validation:XValidation:rule="self",message="all must be true, or left out"
 	All *bool `json:"all,omitempty"`
 
-	// Tokens issued (claim "iat") at this moment or later are good; earlier ones are denied. With subject, clientID,
-	// audience and all. Default: the moment of creation, to the second, as the API server records it.
+	// Tokens issued (claim "iat") at this moment or later are good; earlier ones
+	// are denied. With subject, clientID, audience and all. Default: the moment
+	// of creation, to the second, as the API server records it.
 	// +optional
 	IssuedBefore *metav1.Time `json:"issuedBefore,omitempty"`
 
-	// Why, for people who read it later. At most 256 characters. Never put a token here.
+	// Why, for people who read it later. At most 256 characters. Never put a
+	// token here.
 	// +optional
 	// +kubebuilder:validation:MaxLength=256
 	Reason string `json:"reason,omitempty"`
 
-	// Keeps the object when the last token that it can hit has expired, instead of deleting it. Default: false.
+	// Keeps the object when the last token that it can hit has expired, instead
+	// of deleting it. Default: false.
 	// +optional
 	RetainAfterExpiry bool `json:"retainAfterExpiry,omitempty"`
 }
@@ -124,7 +132,8 @@ type TokenRevocationStatus struct {
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
-	// Accepted says that the revocation can be acted on; Enforced that every verifier denies what it names.
+	// Accepted says that the revocation can be acted on; Enforced that every
+	// verifier denies what it names.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
@@ -134,8 +143,9 @@ type TokenRevocationStatus struct {
 	// +optional
 	Target string `json:"target,omitempty"`
 
-	// When the last token that it can hit has expired. Absent for a key id of an external issuer, which could sign again
-	// at any time: such a revocation stays until it is deleted.
+	// When the last token that it can hit has expired. Absent for a key id of an
+	// external issuer, which could sign again at any time: such a revocation
+	// stays until it is deleted.
 	// +optional
 	ExpiresAt *metav1.Time `json:"expiresAt,omitempty"`
 }

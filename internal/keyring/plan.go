@@ -86,10 +86,10 @@ const (
 func Plan(now time.Time, policy Policy, ring *Ring, seen Seen, generate Generator) (Decision, error) {
 	p := planner{now: now, policy: policy, seen: seen, generate: generate}
 	if ring == nil {
-		p.firstKey = ExceptionFirstKey
+		p.firstKey, p.firstReason = ExceptionFirstKey, "it is the first key of the issuer"
 		p.ring = newRing(now, policy, seen)
 	} else {
-		p.firstKey = ExceptionCompromise
+		p.firstKey, p.firstReason = ExceptionCompromise, "there was no other key to take over"
 		p.ring = ring.clone()
 		p.healClock()
 		p.recordPublished()
@@ -129,8 +129,9 @@ type planner struct {
 	seen     Seen
 	generate Generator
 
-	// firstKey is the exception under which a key signs that is made because no other can take over.
-	firstKey string
+	// firstKey and firstReason are the exception under which a key signs that is made because no other can take over,
+	// and the reason that is given for it.
+	firstKey, firstReason string
 
 	ring    *Ring
 	changed bool
@@ -285,7 +286,7 @@ func (p *planner) dropExpired() {
 // fill makes the keys that a ring must have and lacks.
 func (p *planner) fill() {
 	if p.ring.Active() == nil {
-		p.activate(p.create(), p.firstKey, "there was no key to take over")
+		p.activate(p.create(), p.firstKey, p.firstReason)
 	}
 	if p.ring.Next() == nil {
 		p.create()
