@@ -33,6 +33,7 @@ const (
 	// reevaluate is how often Ready is looked at again when nothing happens.
 	reevaluate = 10 * time.Minute
 	// conflictRetry is how often somebody else's object is looked at again: it sends no events, since it is not cached.
+	// It is also how often a full ring is.
 	conflictRetry = time.Minute
 	// raceRetry is the pause after a lost race, for the winner's write to reach the cache.
 	raceRetry = 100 * time.Millisecond
@@ -113,7 +114,7 @@ func (o *outcome) result(now time.Time) (ctrl.Result, error) {
 	switch {
 	case o.raced:
 		return ctrl.Result{RequeueAfter: raceRetry}, nil
-	case o.conflict != nil || o.unreadable != nil:
+	case o.conflict != nil || o.unreadable != nil || o.full:
 		return ctrl.Result{RequeueAfter: conflictRetry}, nil //nolint:nilerr // The status tells it; trying harder would change nothing.
 	case o.err != nil:
 		return ctrl.Result{}, o.err
@@ -123,13 +124,23 @@ func (o *outcome) result(now time.Time) (ctrl.Result, error) {
 	return ctrl.Result{RequeueAfter: min(max(o.wake.Sub(now), raceRetry), reevaluate)}, nil
 }
 
-// advance plans and applies until nothing is left to do now. A plan can call for another at once: that a key has been
-// published is a fact that the ring must record.
+// advance brings the issuer's objects to where they must be. What the cache holds may be out of date, and can stay so for
+// as long as its watch is broken: after a lost race the API server itself is read.
 func (r *TokenIssuerReconciler) advance(ctx context.Context, issuer *v1alpha1.TokenIssuer) outcome {
+	o := r.advanceFrom(ctx, r.Client, issuer)
+	if o.raced {
+		o = r.advanceFrom(ctx, r.APIReader, issuer)
+	}
+	return o
+}
+
+// advanceFrom plans and applies until nothing is left to do now. A plan can call for another at once: that a key has been
+// published is a fact that the ring must record.
+func (r *TokenIssuerReconciler) advanceFrom(ctx context.Context, reader client.Reader, issuer *v1alpha1.TokenIssuer) outcome {
 	o := outcome{policy: issuers.SigningPolicy(issuer)}
 	o.err = r.revokedKeys(ctx, issuer, &o.policy)
 	if o.err == nil {
-		o.observed, o.err = r.observe(ctx, issuer)
+		o.observed, o.err = r.observe(ctx, reader, issuer)
 	}
 	for passes := 0; o.err == nil; passes++ {
 		var decision keyring.Decision
@@ -161,7 +172,7 @@ func (r *TokenIssuerReconciler) advance(ctx context.Context, issuer *v1alpha1.To
 
 // apply writes what was decided, in the order that keyring.Decision asks for.
 func (r *TokenIssuerReconciler) apply(ctx context.Context, issuer *v1alpha1.TokenIssuer, policy keyring.Policy, seen *observation, decision *keyring.Decision) (wrote bool, err error) {
-	if decision.Changed {
+	if decision.Changed || seen.rolledBack {
 		if err := r.writeRing(ctx, issuer, seen, decision); err != nil {
 			return false, err
 		}

@@ -23,8 +23,11 @@ func (r *TokenIssuerReconciler) export(ctx context.Context, issuer *v1alpha1.Tok
 	if seen.signingKey != nil && revisionOf(seen.signingKey) > seen.ring.Revision {
 		return false, errStale
 	}
-	if !policy.Export {
+	switch {
+	case !policy.Export:
 		return r.withdraw(ctx, seen)
+	case seen.signingKeyTaken != nil:
+		return false, seen.signingKeyTaken
 	}
 	files, err := signingFiles(issuer, policy, seen.ring)
 	if err != nil {

@@ -39,36 +39,51 @@ type observation struct {
 	ring       *keyring.Ring
 	jwks       *corev1.ConfigMap
 	signingKey *corev1.Secret
+
+	// jwksTaken and signingKeyTaken are set where somebody else's object has the name. The ring lives on without: a
+	// compromised key must leave it all the same.
+	jwksTaken, signingKeyTaken *conflictError
+
+	// rolledBack is true when the ring is older than what was derived from it, and keysLost when keys are missing in it.
+	rolledBack, keysLost bool
 }
 
 // observe reads from the cache, unless that has no ring: then from the API server itself. What the cache does not know
 // may only be late, or have lost its label, and a ring made in its place would cost every token its key.
-func (r *TokenIssuerReconciler) observe(ctx context.Context, issuer *v1alpha1.TokenIssuer) (*observation, error) {
-	seen, err := r.read(ctx, r.Client, issuer)
+func (r *TokenIssuerReconciler) observe(ctx context.Context, reader client.Reader, issuer *v1alpha1.TokenIssuer) (*observation, error) {
+	seen, err := read(ctx, reader, issuer)
 	if err == nil && seen.ringSecret == nil {
-		seen, err = r.read(ctx, r.APIReader, issuer)
+		reader = r.APIReader
+		seen, err = read(ctx, reader, issuer)
 	}
-	if err != nil || seen.ringSecret == nil {
-		return seen, err
+	if err == nil && seen.ring != nil && reader == r.APIReader {
+		seen.goOnFromBackup(r.Clock.Now())
 	}
-	seen.ring, err = keyring.Decode(seen.ringSecret.Data[v1alpha1.DataRing])
-	if err != nil {
-		return seen, fmt.Errorf("reading the keys in Secret %s: %w", seen.ringSecret.Name, err)
-	}
-	return seen, nil
+	return seen, err
 }
 
-func (r *TokenIssuerReconciler) read(ctx context.Context, reader client.Reader, issuer *v1alpha1.TokenIssuer) (*observation, error) {
+func read(ctx context.Context, reader client.Reader, issuer *v1alpha1.TokenIssuer) (*observation, error) {
 	seen := &observation{}
 	var err error
-	if seen.ringSecret, err = owned(ctx, reader, issuer, &corev1.Secret{}, issuers.RingSecretName(issuer.Name), v1alpha1.ComponentKeyring); err != nil {
+	seen.ringSecret, err = owned(ctx, reader, issuer, &corev1.Secret{}, issuers.RingSecretName(issuer.Name), v1alpha1.ComponentKeyring)
+	if err != nil {
 		return seen, err
 	}
-	if seen.jwks, err = owned(ctx, reader, issuer, &corev1.ConfigMap{}, jwksName(issuer), v1alpha1.ComponentJWKS); err != nil {
+	if seen.ringSecret != nil {
+		seen.ring, err = keyring.Decode(seen.ringSecret.Data[v1alpha1.DataRing])
+		if err != nil {
+			return seen, fmt.Errorf("reading the keys in Secret %s: %w", seen.ringSecret.Name, err)
+		}
+	}
+	seen.jwks, err = owned(ctx, reader, issuer, &corev1.ConfigMap{}, jwksName(issuer), v1alpha1.ComponentJWKS)
+	if err != nil && !errors.As(err, &seen.jwksTaken) {
 		return seen, err
 	}
 	seen.signingKey, err = owned(ctx, reader, issuer, &corev1.Secret{}, signingKeyName(issuer), v1alpha1.ComponentSigningKey)
-	return seen, err
+	if err != nil && !errors.As(err, &seen.signingKeyTaken) {
+		return seen, err
+	}
+	return seen, nil
 }
 
 // owned reads an object that must be the issuer's. It returns nil if there is none.
@@ -124,8 +139,15 @@ func (o *observation) seen() keyring.Seen {
 	return seen
 }
 
+// latestRevision is far beyond any that a ring can reach by being written, and leaves room to count on.
+const latestRevision = 1 << 60
+
+// revisionOf returns 0 where the annotation is missing, or was broken by hand.
 func revisionOf(object client.Object) int64 {
-	revision, _ := strconv.ParseInt(object.GetAnnotations()[v1alpha1.AnnotationRingRevision], 10, 64)
+	revision, err := strconv.ParseInt(object.GetAnnotations()[v1alpha1.AnnotationRingRevision], 10, 64)
+	if err != nil || revision < 0 || revision > latestRevision {
+		return 0
+	}
 	return revision
 }
 

@@ -14,6 +14,9 @@ import (
 
 // publish writes the JWKS ConfigMap.
 func (r *TokenIssuerReconciler) publish(ctx context.Context, issuer *v1alpha1.TokenIssuer, seen *observation) (bool, error) {
+	if seen.jwksTaken != nil {
+		return false, seen.jwksTaken
+	}
 	jwks, err := seen.ring.JWKS()
 	if err != nil {
 		return false, err

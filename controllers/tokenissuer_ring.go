@@ -31,20 +31,16 @@ func (r *TokenIssuerReconciler) writeRing(ctx context.Context, issuer *v1alpha1.
 	if err != nil {
 		return err
 	}
-	lost := seen.ring == nil && !decision.Ring.LostAt.IsZero()
+	r.tellLost(ctx, issuer, seen, decision.Ring)
+	r.tell(ctx, issuer, decision.Changes)
 	seen.ringSecret, seen.ring = secret, decision.Ring
-	r.tell(ctx, issuer, decision.Changes, lost)
+	seen.rolledBack, seen.keysLost = false, false
 	return nil
 }
 
 // tell sends an event and writes a log line for each step in a key's life.
-func (r *TokenIssuerReconciler) tell(ctx context.Context, issuer *v1alpha1.TokenIssuer, changes []keyring.Change, lost bool) {
+func (r *TokenIssuerReconciler) tell(ctx context.Context, issuer *v1alpha1.TokenIssuer, changes []keyring.Change) {
 	log := ctrl.LoggerFrom(ctx)
-	if lost {
-		log.Error(nil, "the ring had vanished and was created anew: tokens of the lost keys are refused")
-		r.Recorder.Eventf(issuer, nil, corev1.EventTypeWarning, v1alpha1.ReasonKeysLost, "Create",
-			"The Secret %s had vanished. New keys were created; tokens that the lost ones signed are refused.", issuers.RingSecretName(issuer.Name))
-	}
 	for _, change := range changes {
 		log.Info("key "+string(change.Kind), "keyID", change.KeyID, "reason", change.Reason)
 		severity := corev1.EventTypeNormal
@@ -53,5 +49,20 @@ func (r *TokenIssuerReconciler) tell(ctx context.Context, issuer *v1alpha1.Token
 		}
 		// Events that differ only in their note are merged into one, so the key is in the action too.
 		r.Recorder.Eventf(issuer, nil, severity, "Key"+string(change.Kind), string(change.Kind)+" "+change.KeyID, "Key %s: %s.", change.KeyID, change.Reason)
+	}
+}
+
+// tellLost says loudly that keys are gone which have signed tokens.
+func (r *TokenIssuerReconciler) tellLost(ctx context.Context, issuer *v1alpha1.TokenIssuer, seen *observation, ring *keyring.Ring) {
+	name := issuers.RingSecretName(issuer.Name)
+	switch {
+	case seen.ring == nil && !ring.LostAt.IsZero():
+		ctrl.LoggerFrom(ctx).Error(nil, "the ring had vanished and was created anew: tokens of the lost keys are refused", "secret", name)
+		r.Recorder.Eventf(issuer, nil, corev1.EventTypeWarning, v1alpha1.ReasonKeysLost, "Create",
+			"The Secret %s had vanished. New keys were created; tokens that the lost ones signed are refused.", name)
+	case seen.keysLost:
+		ctrl.LoggerFrom(ctx).Error(nil, "the ring was put back to an older state: tokens of keys that are not in it are refused", "secret", name)
+		r.Recorder.Eventf(issuer, nil, corev1.EventTypeWarning, v1alpha1.ReasonKeysLost, "GoOn",
+			"The Secret %s was put back to an older state. Tokens of keys that are not in it any more are refused.", name)
 	}
 }

@@ -36,10 +36,11 @@ func (r *TokenIssuerReconciler) updateStatus(ctx context.Context, issuer *v1alph
 		return nil
 	}
 	issuer.Status = status
-	if err := r.Status().Patch(ctx, issuer, client.MergeFrom(before)); err != nil {
-		return fmt.Errorf("writing the status: %w", client.IgnoreNotFound(err))
+	err := r.Status().Patch(ctx, issuer, client.MergeFrom(before))
+	if client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("writing the status: %w", err)
 	}
-	return nil
+	return nil // an issuer that was deleted meanwhile needs none
 }
 
 func describeRing(status *v1alpha1.TokenIssuerStatus, now time.Time, issuer *v1alpha1.TokenIssuer, o *outcome) {
@@ -237,7 +238,7 @@ func keysLost(now time.Time, o *outcome) *problem {
 		return nil
 	}
 	return &problem{v1alpha1.ReasonKeysLost, fmt.Sprintf(
-		"The Secret with the keys had vanished at %s and was created with new ones. Tokens that the lost keys signed are refused.",
+		"Keys were lost by %s: the Secret that holds them had vanished and was created with new ones, or was put back to an older state. Tokens that the lost keys signed are refused.",
 		o.observed.ring.LostAt.UTC().Format(time.RFC3339))}
 }
 
