@@ -45,7 +45,7 @@ test: ## All tests, with a real kube-apiserver and etcd (PKG=./test/api GOTESTFL
 test-short: ## The tests that need no control plane
 	@go test -short $(GOTESTFLAGS) $$(go list -f '{{.ImportPath}} {{.TestImports}} {{.XTestImports}}' $(PKG) | sed '\|/internal/testenv[] ]|d; s/ .*//')
 test-race: ## The tests of the domain packages with the race detector (needs a C compiler)
-	@CGO_ENABLED=1 go test -race $(GOTESTFLAGS) $(domain_packages)
+	@assets="$(assets)"; KUBEBUILDER_ASSETS="$$assets" CGO_ENABLED=1 go test -race $(GOTESTFLAGS) $(domain_packages)
 fuzz: ## Every fuzz target for a while (FUZZTIME=10s)
 	@hack/fuzz.sh $(FUZZTIME)
 bench: ## Benchmarks (BENCH=. BENCHCOUNT=1)

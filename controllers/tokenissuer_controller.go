@@ -127,20 +127,20 @@ func (o *outcome) result(now time.Time) (ctrl.Result, error) {
 // advance brings the issuer's objects to where they must be. What the cache holds may be out of date, and can stay so for
 // as long as its watch is broken: after a lost race the API server itself is read.
 func (r *TokenIssuerReconciler) advance(ctx context.Context, issuer *v1alpha1.TokenIssuer) outcome {
-	o := r.advanceFrom(ctx, r.Client, issuer)
+	o := r.advanceOnce(ctx, issuer, false)
 	if o.raced {
-		o = r.advanceFrom(ctx, r.APIReader, issuer)
+		o = r.advanceOnce(ctx, issuer, true)
 	}
 	return o
 }
 
-// advanceFrom plans and applies until nothing is left to do now. A plan can call for another at once: that a key has been
-// published is a fact that the ring must record.
-func (r *TokenIssuerReconciler) advanceFrom(ctx context.Context, reader client.Reader, issuer *v1alpha1.TokenIssuer) outcome {
+// advanceOnce plans and applies until nothing is left to do now. A plan can call for another at once: that a key has been
+// published is a fact that the ring must record. fresh is true to read past the cache.
+func (r *TokenIssuerReconciler) advanceOnce(ctx context.Context, issuer *v1alpha1.TokenIssuer, fresh bool) outcome {
 	o := outcome{policy: issuers.SigningPolicy(issuer)}
 	o.err = r.revokedKeys(ctx, issuer, &o.policy)
 	if o.err == nil {
-		o.observed, o.err = r.observe(ctx, reader, issuer)
+		o.observed, o.err = r.observe(ctx, issuer, fresh)
 	}
 	for passes := 0; o.err == nil; passes++ {
 		var decision keyring.Decision

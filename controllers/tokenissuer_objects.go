@@ -50,13 +50,15 @@ type observation struct {
 
 // observe reads from the cache, unless that has no ring: then from the API server itself. What the cache does not know
 // may only be late, or have lost its label, and a ring made in its place would cost every token its key.
-func (r *TokenIssuerReconciler) observe(ctx context.Context, reader client.Reader, issuer *v1alpha1.TokenIssuer) (*observation, error) {
-	seen, err := read(ctx, reader, issuer)
-	if err == nil && seen.ringSecret == nil {
-		reader = r.APIReader
-		seen, err = read(ctx, reader, issuer)
+func (r *TokenIssuerReconciler) observe(ctx context.Context, issuer *v1alpha1.TokenIssuer, fresh bool) (*observation, error) {
+	if !fresh {
+		seen, err := read(ctx, r.Client, issuer)
+		if err != nil || seen.ringSecret != nil {
+			return seen, err
+		}
 	}
-	if err == nil && seen.ring != nil && reader == r.APIReader {
+	seen, err := read(ctx, r.APIReader, issuer)
+	if err == nil && seen.ring != nil {
 		seen.goOnFromBackup(r.Clock.Now())
 	}
 	return seen, err

@@ -31,6 +31,8 @@ const applyPoll = 20 * time.Millisecond
 
 // Verifiers tells what the webhook of this replica knows.
 type Verifiers interface {
+	// Synced is false until it knows everything that the API server knew at the start.
+	Synced() bool
 	// RuleApplied says whether the rule with this id is in force.
 	RuleApplied(issuer types.NamespacedName, ruleID string) bool
 	// KeyPublished says whether an issuer of our own still has this key.
@@ -58,6 +60,10 @@ func (r *TokenRevocationReconciler) Reconcile(ctx context.Context, request ctrl.
 	}
 	if !object.DeletionTimestamp.IsZero() {
 		return ctrl.Result{}, nil
+	}
+	if !r.Verifiers.Synced() {
+		// A new leader must not say of every revocation that it is not in force, only because it has just started.
+		return ctrl.Result{RequeueAfter: applyPoll}, nil
 	}
 	issuer := &v1alpha1.TokenIssuer{}
 	if err := r.Get(ctx, issuers.IssuerOf(object), issuer); apierrors.IsNotFound(err) {
@@ -101,7 +107,7 @@ func (r *TokenRevocationReconciler) assess(object *v1alpha1.TokenRevocation, iss
 	case ownKey && r.Verifiers.KeyPublished(name, object.Spec.KeyID):
 		state.enforced = condition(v1alpha1.ConditionEnforced, false, v1alpha1.ReasonNotYetApplied,
 			"The webhook denies its tokens, but the key is still in the JWKS: see the status of the TokenIssuer.")
-		state.again = applyPoll * 10
+		state.again = r.patience(object)
 	default:
 		r.assessExpiry(&state, object, issuer)
 	}
@@ -116,7 +122,7 @@ func (r *TokenRevocationReconciler) assessExpiry(state *assessment, object *v1al
 	}
 	lifetime, known := r.Verifiers.LongestLifetime(issuers.IssuerOf(object))
 	if !known {
-		state.again = raceRetry
+		state.again = r.patience(object, issuer)
 		return
 	}
 	expiry := revocation.Expiry(issuers.Rule(object), object.CreationTimestamp.Time, lifetime, issuer.Spec.Tokens.ClockSkew.Duration)
@@ -129,6 +135,16 @@ func (r *TokenRevocationReconciler) assessExpiry(state *assessment, object *v1al
 	}
 	state.over = true
 	state.enforced = condition(v1alpha1.ConditionEnforced, true, v1alpha1.ReasonExpired, "Every token that it names has expired. It is kept because retainAfterExpiry is set.")
+}
+
+// patience is how soon to look again at what nothing wakes this controller for: often while the youngest of the objects is
+// new and it can be a matter of moments, and seldom once something is in the way, such as a ring that cannot be written.
+func (r *TokenRevocationReconciler) patience(objects ...client.Object) time.Duration {
+	age := slowestRetry
+	for _, object := range objects {
+		age = min(age, r.Clock.Since(object.GetCreationTimestamp().Time))
+	}
+	return max(age, raceRetry)
 }
 
 func condition(name string, value bool, reason, message string) metav1.Condition {

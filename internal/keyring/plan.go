@@ -56,7 +56,7 @@ type Decision struct {
 	Changed bool
 	// Changes say what the write does, in order.
 	Changes []Change
-	// Wake is when to plan again if nothing is observed earlier.
+	// Wake is when to plan again if nothing is observed earlier; zero if time alone changes nothing.
 	Wake time.Time
 	// Full is true when a rotation is due that MaxKeys does not allow.
 	Full bool
@@ -319,11 +319,16 @@ func (p *planner) note(kind ChangeKind, id, reason string) {
 	p.changes = append(p.changes, Change{Kind: kind, KeyID: id, Reason: reason})
 }
 
-// wake is the earliest moment at which a new plan can differ from this one.
+// wake is the earliest moment at which a plan can differ from this one although nothing new is seen; zero if there is
+// none. What was due by now has been done, or waits for something to be seen.
 func (p *planner) wake() time.Time {
-	wake := p.ring.RotationAt(p.now, p.policy)
+	times := []time.Time{p.ring.RotationAt(p.now, p.policy)}
 	for i := range p.ring.Keys {
-		if at := p.ring.Keys[i].RemoveAfter; !at.IsZero() && at.Before(wake) {
+		times = append(times, p.ring.Keys[i].RemoveAfter)
+	}
+	var wake time.Time
+	for _, at := range times {
+		if at.After(p.now) && (wake.IsZero() || at.Before(wake)) {
 			wake = at
 		}
 	}

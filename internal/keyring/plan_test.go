@@ -46,7 +46,7 @@ func TestPlan(t *testing.T) {
 			states: []State{Active, Next}, wake: 2*time.Second + ripe + time.Hour},
 		{name: "another algorithm: Next is exchanged", at: 20 * time.Minute, seen: published,
 			change: func(p *Policy) { p.Algorithm = jose.EdDSA }, changes: []ChangeKind{Removed, Created}, write: true,
-			states: []State{Active, Next}, wake: 20 * time.Minute}, // at once, when the new Next is seen published
+			states: []State{Active, Next}, wake: 2*time.Second + ripe + time.Hour}, // or earlier, when the new Next is seen published
 		{name: "the period is over", at: 2 * time.Hour, seen: published, write: true,
 			states: []State{Active, Next}, wake: 2*time.Hour + ripe},
 		{name: "the new Next is ripe", at: 2*time.Hour + ripe, seen: published, changes: []ChangeKind{Retired, Activated, Created},

@@ -86,20 +86,23 @@ func (r *Ring) maxAgeAt(now time.Time) time.Duration {
 func (r *Ring) formerRuns() bool { return r.FormerMaxAge > 0 }
 
 // RotationAt returns when the next key takes over if nothing else asks for it: at the end of the period, or as soon as
-// something asks and Next is ripe.
+// something asks, but not before Next is ripe. While Next has not been seen published nobody can tell better than the
+// period. It does not move with now.
 func (r *Ring) RotationAt(now time.Time, policy Policy) time.Time {
 	active := r.Active()
 	if active == nil {
 		return now
 	}
 	at := active.ActivatedAt.Add(policy.Period)
-	if rotationReason(now, policy, r) != "" && now.Before(at) {
-		at = now
+	ripe, published := r.RipeAt(now, policy)
+	switch {
+	case !published:
+		return at
+	case rotationReason(now, policy, r) != "":
+		return ripe
+	default:
+		return later(at, ripe)
 	}
-	if ripe, published := r.RipeAt(now, policy); published {
-		at = later(at, ripe)
-	}
-	return at
 }
 
 // Overdue says since when a rotation that should have happened has not. It is asked of a ring as it is stored: when the
