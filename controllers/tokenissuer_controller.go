@@ -33,7 +33,6 @@ const (
 	// reevaluate is how often Ready is looked at again when nothing happens.
 	reevaluate = 10 * time.Minute
 	// conflictRetry is how often somebody else's object is looked at again: it sends no events, since it is not cached.
-	// It is also how often a full ring is.
 	conflictRetry = time.Minute
 	// raceRetry is the pause after a lost race, for the winner's write to reach the cache.
 	raceRetry = 100 * time.Millisecond
@@ -114,7 +113,7 @@ func (o *outcome) result(now time.Time) (ctrl.Result, error) {
 	switch {
 	case o.raced:
 		return ctrl.Result{RequeueAfter: raceRetry}, nil
-	case o.conflict != nil || o.unreadable != nil || o.full:
+	case o.conflict != nil || o.unreadable != nil:
 		return ctrl.Result{RequeueAfter: conflictRetry}, nil //nolint:nilerr // The status tells it; trying harder would change nothing.
 	case o.err != nil:
 		return ctrl.Result{}, o.err
@@ -172,17 +171,16 @@ func (r *TokenIssuerReconciler) advanceOnce(ctx context.Context, issuer *v1alpha
 
 // apply writes what was decided, in the order that keyring.Decision asks for.
 func (r *TokenIssuerReconciler) apply(ctx context.Context, issuer *v1alpha1.TokenIssuer, policy keyring.Policy, seen *observation, decision *keyring.Decision) (wrote bool, err error) {
-	if decision.Changed || seen.rolledBack {
-		if err := r.writeRing(ctx, issuer, seen, decision); err != nil {
-			return false, err
-		}
+	moved, err := r.writeRing(ctx, issuer, seen, decision)
+	if err != nil {
+		return false, err
 	}
 	published, err := r.publish(ctx, issuer, seen)
 	if err != nil {
 		return false, err
 	}
 	exported, err := r.export(ctx, issuer, policy, seen)
-	return decision.Changed || published || exported, err
+	return moved || published || exported, err
 }
 
 // revokedKeys adds the key ids that revocations name to the policy.

@@ -12,30 +12,34 @@ import (
 	"github.com/keyturn/keyturn/internal/keyring"
 )
 
-// writeRing writes the ring Secret: one compare-and-swap for everything that a plan changes.
-func (r *TokenIssuerReconciler) writeRing(ctx context.Context, issuer *v1alpha1.TokenIssuer, seen *observation, decision *keyring.Decision) error {
-	document, err := keyring.Encode(decision.Ring)
-	if err != nil {
-		return err
-	}
+// writeRing writes the ring Secret: one compare-and-swap for everything that a plan changes. Where it changes nothing, only
+// the Secret's labels and owner are seen to: a ring that is retained, or restored from a backup, must not be deleted with
+// an issuer that it does not belong to any more.
+func (r *TokenIssuerReconciler) writeRing(ctx context.Context, issuer *v1alpha1.TokenIssuer, seen *observation, decision *keyring.Decision) (bool, error) {
 	secret := &corev1.Secret{}
 	var before client.Object
 	if seen.ringSecret != nil {
 		secret, before = seen.ringSecret.DeepCopy(), seen.ringSecret
 	}
-	_, err = r.write(ctx, issuer, before, secret, v1alpha1.ComponentKeyring, func() {
+	if decision.Changed || seen.rolledBack {
+		document, err := keyring.Encode(decision.Ring)
+		if err != nil {
+			return false, err
+		}
+		secret.Data = map[string][]byte{v1alpha1.DataRing: document}
+	}
+	wrote, err := r.write(ctx, issuer, before, secret, v1alpha1.ComponentKeyring, func() {
 		secret.Namespace, secret.Name = issuer.Namespace, issuers.RingSecretName(issuer.Name)
 		secret.Type = v1alpha1.SecretTypeKeyring
-		secret.Data = map[string][]byte{v1alpha1.DataRing: document}
 	})
-	if err != nil {
-		return err
+	if err != nil || !wrote {
+		return false, err
 	}
 	r.tellLost(ctx, issuer, seen, decision.Ring)
 	r.tell(ctx, issuer, decision.Changes)
 	seen.ringSecret, seen.ring = secret, decision.Ring
 	seen.rolledBack, seen.keysLost = false, false
-	return nil
+	return true, nil
 }
 
 // tell sends an event and writes a log line for each step in a key's life.

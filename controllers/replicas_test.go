@@ -1,0 +1,204 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strconv"
+	"sync"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+
+	"github.com/keyturn/keyturn/api/v1alpha1"
+	"github.com/keyturn/keyturn/internal/keyring"
+	"github.com/keyturn/keyturn/internal/testenv"
+)
+
+// cachedClient reads from a cache of its own, as a replica does, and writes to the API server.
+func (w *world) cachedClient() client.WithWatch {
+	w.Helper()
+	informers := w.cache()
+	for field, object := range map[string]client.Object{
+		indexIssuerURL: &v1alpha1.TokenIssuer{}, indexRevokedKeyIssuer: &v1alpha1.TokenRevocation{},
+	} {
+		if err := informers.IndexField(w.Context(), object, field, indexed[field]); err != nil {
+			w.Fatalf("indexing the cache: %v", err)
+		}
+	}
+	cached, err := client.NewWithWatch(testenv.Environment(w).Config, client.Options{
+		Scheme: testScheme, Cache: &client.CacheOptions{Reader: informers},
+	})
+	if err != nil {
+		w.Fatalf("making a client with a cache: %v", err)
+	}
+	for _, object := range []client.Object{&v1alpha1.TokenIssuer{}, &v1alpha1.TokenRevocation{}, &corev1.Secret{}, &corev1.ConfigMap{}} {
+		if _, err := informers.GetInformer(w.Context(), object); err != nil {
+			w.Fatalf("watching %T: %v", object, err)
+		}
+	}
+	return cached
+}
+
+// indexed are the fields that SetupWithManager indexes.
+var indexed = map[string]client.IndexerFunc{
+	indexIssuerURL: func(object client.Object) []string { return []string{object.(*v1alpha1.TokenIssuer).Spec.IssuerURL} },
+	indexRevokedKeyIssuer: func(object client.Object) []string {
+		if spec := object.(*v1alpha1.TokenRevocation).Spec; spec.KeyID != "" {
+			return []string{spec.IssuerRef.Name}
+		}
+		return nil
+	},
+}
+
+// history is every version of an issuer's objects that was ever written, by whomever.
+type history struct {
+	mu       sync.Mutex
+	versions []version
+}
+
+type version struct {
+	resourceVersion int // orders the writes of all objects: it is etcd's
+	object          client.Object
+}
+
+func (h *history) record(c client.WithWatch) client.WithWatch {
+	return interceptWrites(c, func(_ string, object client.Object, write func() error) error {
+		err := write()
+		if at, convErr := strconv.Atoi(object.GetResourceVersion()); err == nil && convErr == nil {
+			h.mu.Lock()
+			defer h.mu.Unlock()
+			h.versions = append(h.versions, version{at, object.DeepCopyObject().(client.Object)})
+		}
+		return err
+	})
+}
+
+// judge walks through the history and says what was ever wrong.
+func (h *history) judge(t *testing.T) (rotations int) {
+	slices.SortFunc(h.versions, func(a, b version) int { return a.resourceVersion - b.resourceVersion })
+	var ring *keyring.Ring
+	var published []string
+	var mounted string
+	var revision int64
+	for _, v := range h.versions {
+		switch object := v.object.(type) {
+		case *corev1.ConfigMap:
+			if now := revisionOf(object); now < revision {
+				t.Fatalf("the ConfigMap went from revision %d back to %d", revision, now)
+			}
+			revision, published = revisionOf(object), keyring.PublishedIDs([]byte(object.Data[v1alpha1.DataJWKS]))
+		case *corev1.Secret:
+			if object.Type == v1alpha1.SecretTypeSigningKey {
+				mounted = string(object.Data[v1alpha1.DataKeyID])
+				break
+			}
+			next, err := keyring.Decode(object.Data[v1alpha1.DataRing])
+			if err != nil {
+				t.Fatal(err)
+			}
+			if ring != nil && next.Revision != ring.Revision+1 {
+				t.Fatalf("the ring went from revision %d to %d: an update was lost", ring.Revision, next.Revision)
+			}
+			if ring != nil && next.Active().ID != ring.Active().ID {
+				rotations++
+				if next.Active().ID != ring.Next().ID {
+					t.Fatal("a key became Active that was not Next")
+				}
+			}
+			ring = next
+		}
+		if mounted != "" && !slices.Contains(published, mounted) {
+			t.Fatalf("at %d the mounted key %s is not among the published %v", v.resourceVersion, mounted, published)
+		}
+	}
+	return rotations
+}
+
+// Two replicas that both take themselves for the leader, each with a cache that lags behind the other's writes.
+func TestTwoReplicasRace(t *testing.T) {
+	const rounds = 200
+	w := newWorld(t)
+	past := &history{}
+	random := rand.New(rand.NewPCG(1, 2))
+	replicas := make([]*TokenIssuerReconciler, 2)
+	for i := range replicas {
+		replicas[i] = w.newReconciler(past.record(w.cachedClient()))
+	}
+	issuer := w.create("shop")
+	for round := range rounds {
+		w.clock.Step(maxAge + skew)
+		if random.IntN(2) == 0 {
+			edit(w, issuer, func(i *v1alpha1.TokenIssuer) {
+				i.Annotations = map[string]string{v1alpha1.AnnotationRotateRequestedAt: strconv.Itoa(round)}
+			})
+		}
+		var running sync.WaitGroup
+		for _, r := range replicas {
+			running.Go(func() {
+				if _, err := r.Reconcile(t.Context(), w.request("shop")); err != nil {
+					t.Errorf("round %d: %v", round, err)
+				}
+			})
+		}
+		running.Wait()
+	}
+	edit(w, issuer, func(i *v1alpha1.TokenIssuer) { i.Annotations[v1alpha1.AnnotationRotateRequestedAt] = "last" })
+	w.clock.Step(maxAge + skew)
+	for i, r := range replicas {
+		eventually(t, fmt.Sprintf("replica %d at rest", i), func() error {
+			if _, err := r.Reconcile(t.Context(), w.request("shop")); err != nil {
+				return err
+			}
+			if got := w.issuer("shop").Status.HandledRotateRequest; got != "last" {
+				return fmt.Errorf("handledRotateRequest = %q, want the last one", got)
+			}
+			return w.coherent("shop")
+		})
+	}
+	w.wantReady("shop")
+	rotations := past.judge(t)
+	if rotations < rounds/4 {
+		t.Errorf("%d rotations in %d rounds: the test raced for nothing", rotations, rounds)
+	}
+	if keys := len(w.ring("shop").Keys); keys > 5 {
+		t.Errorf("%d keys, want at most 5: retired ones go after %s", keys, propagation+lifetime+skew)
+	}
+	t.Logf("%d rounds, %d writes, %d rotations", rounds, len(past.versions), rotations)
+}
+
+// A replica whose watches have stopped moves the ring all the same: a lost race is decided by the API server.
+func TestStaleCacheDoesNotStopTheRing(t *testing.T) {
+	w := newWorld(t)
+	w.settled("shop")
+	old := map[string]client.Object{"shop-keyring": w.ringSecret("shop"), "shop-jwks": w.jwks("shop"), "shop-signing-key": w.mounted("shop")}
+	w.clock.Step(period)
+	w.reconcile("shop")
+
+	frozen := interceptor.NewClient(withFields(w.WithWatch), interceptor.Funcs{
+		Get: func(ctx context.Context, c client.WithWatch, name client.ObjectKey, object client.Object, options ...client.GetOption) error {
+			switch object := object.(type) {
+			case *corev1.Secret:
+				old[name.Name].(*corev1.Secret).DeepCopyInto(object)
+			case *corev1.ConfigMap:
+				old[name.Name].(*corev1.ConfigMap).DeepCopyInto(object)
+			default:
+				return c.Get(ctx, name, object, options...)
+			}
+			return nil
+		},
+	})
+	second := w.ring("shop").Active().ID
+	w.clock.Step(period)
+	if _, err := w.newReconciler(frozen).Reconcile(t.Context(), w.request("shop")); err != nil {
+		t.Fatal(err)
+	}
+	w.wantReady("shop")
+	if w.ring("shop").Active().ID == second {
+		t.Error("the rotation that is due has not happened")
+	}
+	w.wantNoCondition("shop", v1alpha1.ConditionKeysLost)
+}
