@@ -58,8 +58,11 @@ func (r *TokenIssuerReconciler) observe(ctx context.Context, issuer *v1alpha1.To
 		}
 	}
 	seen, err := read(ctx, r.APIReader, issuer)
-	if err == nil && seen.ring != nil {
-		seen.goOnFromBackup(r.Clock.Now())
+	if err != nil || seen.ring == nil {
+		return seen, err
+	}
+	if restored := keyring.Resume(r.Clock.Now(), seen.ring, seen.seen()); restored != nil {
+		seen.ring, seen.rolledBack, seen.keysLost = restored.Ring, true, restored.KeysLost
 	}
 	return seen, err
 }
