@@ -34,9 +34,9 @@ MAKEFLAGS += --no-print-directory
 ##@ Try it
 .PHONY: demo run
 demo: ## Start a control plane and Keyturn on this machine, rotate and revoke before your eyes, and stop
-	@assets="$(assets)"; KUBEBUILDER_ASSETS="$$assets" go run ./hack/demo
+	@assets="$(assets)"; go build -o bin/demo ./hack/demo; KUBEBUILDER_ASSETS="$$assets" exec bin/demo
 run: ## The same, and stay, to be used with kubectl and curl
-	@assets="$(assets)"; KUBEBUILDER_ASSETS="$$assets" go run ./hack/demo -stay
+	@assets="$(assets)"; go build -o bin/demo ./hack/demo; KUBEBUILDER_ASSETS="$$assets" exec bin/demo -stay
 
 ##@ Test
 .PHONY: test test-short test-race fuzz bench

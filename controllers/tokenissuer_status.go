@@ -133,7 +133,10 @@ func setConditions(status *v1alpha1.TokenIssuerStatus, now time.Time, o *outcome
 
 func readyMessage(o *outcome) string {
 	if o.remote != nil {
-		message := fmt.Sprintf("Tokens are verified with %d keys.", len(o.remote.Keys))
+		message := fmt.Sprintf("Tokens are verified with %d fetched keys.", len(o.remote.Keys))
+		if len(o.remote.Keys) == 1 {
+			message = "Tokens are verified with one fetched key."
+		}
 		if o.remote.LastError != "" {
 			message += " The last attempt to fetch them failed: " + o.remote.LastError
 		}

@@ -24,8 +24,12 @@ import (
 // that is busy with something else takes longer.
 const controlPlaneTimeout = time.Minute
 
-// operatorUser is whom the operator connects as.
-const operatorUser = "keyturn"
+// operatorUser is whom the operator connects as: the ServiceAccount of config/default, in the groups that Kubernetes puts
+// every ServiceAccount into.
+var operatorUser = envtest.User{
+	Name:   "system:serviceaccount:keyturn-system:keyturn-controller-manager",
+	Groups: []string{"system:serviceaccounts", "system:serviceaccounts:keyturn-system", "system:authenticated"},
+}
 
 // controlPlane is a real kube-apiserver and etcd with Keyturn's custom resources installed, and nothing else: no
 // controllers, no scheduler, no kubelet.
@@ -73,9 +77,8 @@ func (c *controlPlane) writeKubeconfig(path string) error {
 	return writePrivate(path, c.environment.KubeConfig)
 }
 
-// addOperator makes the user that the operator connects as, and writes its kubeconfig. It gets the rights of the role
-// that an installation binds to the operator's ServiceAccount, and no others, so that the story also shows that they
-// are enough. The Lease for leader election is a right of its own: there is one replica here, and none is elected.
+// addOperator makes the user that the operator connects as, and writes its kubeconfig. It gets the role that an
+// installation binds to the operator's ServiceAccount, and no other, so that the story also shows that it is enough. The Lease for leader election is a right of its own: there is one replica here, and none is elected.
 func (c *controlPlane) addOperator(ctx context.Context, root, path string) error {
 	document, err := os.ReadFile(filepath.Join(root, "config", "rbac", "role.yaml")) //nolint:gosec // A file of the clone.
 	if err != nil {
@@ -88,14 +91,14 @@ func (c *controlPlane) addOperator(ctx context.Context, root, path string) error
 	binding := &rbacv1.ClusterRoleBinding{
 		ObjectMeta: metav1.ObjectMeta{Name: role.Name},
 		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role.Name},
-		Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: operatorUser}},
+		Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: operatorUser.Name}},
 	}
 	for _, object := range []client.Object{role, binding} {
 		if err := c.client.Create(ctx, object); err != nil {
 			return fmt.Errorf("giving the operator its rights: %w", err)
 		}
 	}
-	user, err := c.environment.AddUser(envtest.User{Name: operatorUser}, nil)
+	user, err := c.environment.AddUser(operatorUser, nil)
 	if err != nil {
 		return fmt.Errorf("making the operator's user: %w", err)
 	}
