@@ -1,0 +1,210 @@
+package operator
+
+import (
+	"bytes"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"fmt"
+	"net/http"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+	"github.com/go-jose/go-jose/v4/jwt"
+	authenticationv1 "k8s.io/api/authentication/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/keyturn/keyturn/api/v1alpha1"
+)
+
+// sign makes a good token with what a workload mounts.
+func sign(t *testing.T, mounted *corev1.Secret, subject string) string {
+	t.Helper()
+	block, _ := pem.Decode(mounted.Data[v1alpha1.DataKeyPEM])
+	if block == nil {
+		t.Fatal("the mounted key is no PEM")
+	}
+	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	options := (&jose.SignerOptions{}).WithType("at+jwt").WithHeader("kid", string(mounted.Data[v1alpha1.DataKeyID]))
+	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.SignatureAlgorithm(mounted.Data[v1alpha1.DataAlgorithm]), Key: key}, options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	raw, err := jwt.Signed(signer).Claims(map[string]any{
+		"iss": string(mounted.Data[v1alpha1.DataIssuer]), "aud": "shop-api", "sub": subject, "jti": "token-of-" + subject,
+		"iat": now.Unix(), "exp": now.Add(10 * time.Minute).Unix(),
+	}).Serialize()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return raw
+}
+
+// The whole of it, with the rights of the manifests and no others.
+func TestOperatorWithLeastPrivilege(t *testing.T) {
+	a := newAdministrator(t)
+	p := run(a, a.user())
+	p.ready()
+	issuer := a.issuer(a.namespace, "shop")
+	a.ready(issuer)
+	mounted := a.secret(a.namespace, "shop-signing-key")
+	alice, bob := sign(t, mounted, "alice"), sign(t, mounted, "bob")
+	https := p.client()
+
+	header := p.wantVerdict(https, alice, http.StatusOK)
+	if got := header.Get("X-Auth-Subject"); got != "alice" {
+		t.Errorf("X-Auth-Subject = %q, want alice", got)
+	}
+	p.wantVerdict(https, bob, http.StatusOK)
+	p.wantVerdict(https, "no.good.token", http.StatusUnauthorized)
+	reviewed(t, p, https, issuer, bob)
+
+	revocation := &v1alpha1.TokenRevocation{
+		ObjectMeta: metav1.ObjectMeta{Namespace: a.namespace, Name: "alice"},
+		Spec:       v1alpha1.TokenRevocationSpec{IssuerRef: v1alpha1.IssuerReference{Name: "shop"}, TokenID: "token-of-alice"},
+	}
+	a.create(revocation)
+	denied := p.wantVerdict(https, alice, http.StatusUnauthorized)
+	if challenge := denied.Get("WWW-Authenticate"); !strings.Contains(challenge, `error="invalid_token"`) || !strings.Contains(challenge, "Revoked") {
+		t.Errorf("WWW-Authenticate = %q, want invalid_token and the reason", challenge)
+	}
+	p.wantVerdict(https, bob, http.StatusOK)
+
+	revoked := &v1alpha1.TokenRevocation{
+		ObjectMeta: metav1.ObjectMeta{Namespace: a.namespace, Name: "leak"},
+		Spec: v1alpha1.TokenRevocationSpec{
+			IssuerRef: v1alpha1.IssuerReference{Name: "shop"}, KeyID: string(mounted.Data[v1alpha1.DataKeyID]),
+		},
+	}
+	a.create(revoked)
+	p.wantVerdict(https, bob, http.StatusUnauthorized)
+	eventually(t, "another mounted key", func() error {
+		if bytes.Equal(a.secret(a.namespace, "shop-signing-key").Data[v1alpha1.DataKeyID], mounted.Data[v1alpha1.DataKeyID]) {
+			return fmt.Errorf("the revoked one is still mounted")
+		}
+		return nil
+	})
+	next := a.secret(a.namespace, "shop-signing-key")
+	carol := sign(t, next, "carol")
+	p.wantVerdict(https, carol, http.StatusOK)
+	a.ready(issuer)
+
+	wantMetrics(t, p.scrape(), a.namespace)
+	ring := a.secret(a.namespace, "shop-keyring")
+	wantNoRefusal(t, p.log.String())
+	wantNothingSecret(t, p, []*corev1.Secret{mounted, next, ring}, []string{alice, bob, carol})
+}
+
+// reviewed asks as a kube-apiserver does.
+func reviewed(t *testing.T, p *process, c *http.Client, issuer *v1alpha1.TokenIssuer, raw string) {
+	t.Helper()
+	review := authenticationv1.TokenReview{
+		TypeMeta: metav1.TypeMeta{APIVersion: "authentication.k8s.io/v1", Kind: "TokenReview"},
+		Spec:     authenticationv1.TokenReviewSpec{Token: raw},
+	}
+	body, err := json.Marshal(review)
+	if err != nil {
+		t.Fatal(err)
+	}
+	response, err := c.Post("https://"+p.https+"/tokenreview", "application/json", bytes.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = response.Body.Close() }()
+	var answer authenticationv1.TokenReview
+	if err := json.NewDecoder(response.Body).Decode(&answer); err != nil {
+		t.Fatal(err)
+	}
+	if want := issuer.Spec.IssuerURL + "#bob"; !answer.Status.Authenticated || answer.Status.User.Username != want {
+		t.Errorf("TokenReview: %+v, want the user %s", answer.Status, want)
+	}
+}
+
+// wantMetrics looks for the names that dashboards and alerts rely on.
+func wantMetrics(t *testing.T, scraped, namespace string) {
+	t.Helper()
+	issuer := `issuer="` + namespace + `/shop"`
+	for _, want := range []string{
+		`keyturn_verify_total\{` + issuer + `,reason="ok",result="allow"\} [1-9]`,
+		`keyturn_verify_total\{` + issuer + `,reason="Revoked",result="deny"\} [1-9]`,
+		`keyturn_verify_total\{` + issuer + `,reason="KeyRevoked",result="deny"\} [1-9]`,
+		`keyturn_keys\{` + issuer + `,state="Active"\} 1`,
+		`keyturn_keys\{` + issuer + `,state="Next"\} 1`,
+		`keyturn_next_rotation_seconds\{` + issuer + `\} 2\.[0-9]*e\+06`,
+		`keyturn_rotation_overdue\{` + issuer + `\} 0`,
+		`keyturn_revocations\{` + issuer + `\} 2`,
+		`keyturn_sync_age_seconds [0-9]`,
+		`keyturn_synced 1`,
+	} {
+		if !regexp.MustCompile(`(?m)^` + want).MatchString(scraped) {
+			t.Errorf("no metric matches %s", want)
+		}
+	}
+}
+
+// wantNoRefusal holds the log against the rights: what the API server refuses is logged by somebody.
+func wantNoRefusal(t *testing.T, log string) {
+	t.Helper()
+	for line := range strings.Lines(log) {
+		if strings.Contains(strings.ToLower(line), "forbidden") {
+			t.Errorf("the operator lacks a right: %s", line)
+		}
+	}
+}
+
+// wantNothingSecret searches all that the process has logged and measured.
+func wantNothingSecret(t *testing.T, p *process, secrets []*corev1.Secret, tokens []string) {
+	t.Helper()
+	needles := append(slices.Clone(tokens), secretsIn(t, secrets)...)
+	if len(needles) < 10 {
+		t.Fatalf("only %d secrets to search for", len(needles))
+	}
+	said := p.log.String() + p.scrape()
+	if found := leaks(said, needles); len(found) > 0 {
+		t.Errorf("%d secrets are in the log or the metrics", len(found))
+	}
+	// A search that finds nothing anywhere proves nothing.
+	for _, needle := range needles {
+		if len(leaks(said+"\n"+fmt.Sprintf("%q", "x"+needle+"x"), []string{needle})) != 1 {
+			t.Error("the search does not find a secret that was planted")
+		}
+	}
+}
+
+// privateMembers are the members of a JWK that must stay secret (RFC 7518 sections 6.2.2, 6.3.2 and 6.4.1).
+var privateMembers = regexp.MustCompile(`"(?:d|p|q|dp|dq|qi|k)":"([^"]+)"`)
+
+func secretsIn(t *testing.T, secrets []*corev1.Secret) []string {
+	t.Helper()
+	var found []string
+	for _, secret := range secrets {
+		for _, content := range secret.Data {
+			for _, match := range privateMembers.FindAllSubmatch(content, -1) {
+				found = append(found, string(match[1]))
+			}
+			for line := range strings.Lines(string(content)) {
+				if line = strings.TrimSpace(line); len(line) == 64 && !strings.Contains(line, "-----") {
+					found = append(found, line) // of the PEM
+				}
+			}
+		}
+	}
+	return found
+}
+
+// leaks returns the secrets that are in the text. Of a token its signature is enough, and half of a key.
+func leaks(text string, secrets []string) []string {
+	return slices.DeleteFunc(slices.Clone(secrets), func(secret string) bool {
+		tail := secret[strings.LastIndexByte(secret, '.')+1:]
+		return !strings.Contains(text, tail[:len(tail)/2]) && !strings.Contains(text, tail[len(tail)/2:])
+	})
+}
