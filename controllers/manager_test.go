@@ -55,11 +55,12 @@ func (w *world) start() *running {
 	m.replica = &replica{world: w, registry: registry, verifier: token.NewVerifier(registry, clock.RealClock{}, token.Options{})}
 	for _, err := range []error{
 		manager.Add(watcher),
+		IndexFields(w.Context(), manager.GetFieldIndexer()),
 		(&TokenIssuerReconciler{
 			Client: manager.GetClient(), APIReader: manager.GetAPIReader(), Recorder: manager.GetEventRecorder("keyturn"),
 			Clock: clock.RealClock{}, Generate: keyring.Generate, External: watcher,
-		}).SetupWithManager(w.Context(), manager),
-		(&TokenRevocationReconciler{Client: manager.GetClient(), Clock: clock.RealClock{}, Verifiers: registry}).SetupWithManager(w.Context(), manager),
+		}).SetupWithManager(manager),
+		(&TokenRevocationReconciler{Client: manager.GetClient(), Clock: clock.RealClock{}, Verifiers: registry}).SetupWithManager(manager),
 	} {
 		if err != nil {
 			w.Fatalf("setting up the manager: %v", err)

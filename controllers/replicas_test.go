@@ -23,12 +23,8 @@ import (
 func (w *world) cachedClient() client.WithWatch {
 	w.Helper()
 	informers := w.cache()
-	for field, object := range map[string]client.Object{
-		indexIssuerURL: &v1alpha1.TokenIssuer{}, indexRevokedKeyIssuer: &v1alpha1.TokenRevocation{},
-	} {
-		if err := informers.IndexField(w.Context(), object, field, indexed[field]); err != nil {
-			w.Fatalf("indexing the cache: %v", err)
-		}
+	if err := IndexFields(w.Context(), informers); err != nil {
+		w.Fatal(err)
 	}
 	cached, err := client.NewWithWatch(testenv.Environment(w).Config, client.Options{
 		Scheme: testScheme, Cache: &client.CacheOptions{Reader: informers},
@@ -42,17 +38,6 @@ func (w *world) cachedClient() client.WithWatch {
 		}
 	}
 	return cached
-}
-
-// indexed are the fields that SetupWithManager indexes.
-var indexed = map[string]client.IndexerFunc{
-	indexIssuerURL: func(object client.Object) []string { return []string{object.(*v1alpha1.TokenIssuer).Spec.IssuerURL} },
-	indexRevokedKeyIssuer: func(object client.Object) []string {
-		if spec := object.(*v1alpha1.TokenRevocation).Spec; spec.KeyID != "" {
-			return []string{spec.IssuerRef.Name}
-		}
-		return nil
-	},
 }
 
 // history is every version of an issuer's objects that was ever written, by whomever.

@@ -208,29 +208,8 @@ func (r *TokenIssuerReconciler) urlOwner(ctx context.Context, issuer *v1alpha1.T
 	return issuer, nil
 }
 
-// Fields that the cache is indexed by.
-const (
-	indexIssuerURL        = "issuerURL"
-	indexRevokedKeyIssuer = "revokedKeyIssuer"
-	indexRevokedIssuer    = "revokedIssuer"
-)
-
-// SetupWithManager registers the reconciler. It runs on the leader only.
-func (r *TokenIssuerReconciler) SetupWithManager(ctx context.Context, manager ctrl.Manager) error {
-	indexer := manager.GetFieldIndexer()
-	err := errors.Join(
-		indexer.IndexField(ctx, &v1alpha1.TokenIssuer{}, indexIssuerURL, func(object client.Object) []string {
-			return []string{object.(*v1alpha1.TokenIssuer).Spec.IssuerURL}
-		}),
-		indexer.IndexField(ctx, &v1alpha1.TokenRevocation{}, indexRevokedKeyIssuer, func(object client.Object) []string {
-			if spec := object.(*v1alpha1.TokenRevocation).Spec; spec.KeyID != "" {
-				return []string{spec.IssuerRef.Name}
-			}
-			return nil
-		}))
-	if err != nil {
-		return fmt.Errorf("indexing the cache: %w", err)
-	}
+// SetupWithManager registers the reconciler. It runs on the leader only, and needs IndexFields.
+func (r *TokenIssuerReconciler) SetupWithManager(manager ctrl.Manager) error {
 	return ctrl.NewControllerManagedBy(manager).
 		Named("tokenissuer").
 		For(&v1alpha1.TokenIssuer{}).

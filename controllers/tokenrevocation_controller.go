@@ -197,14 +197,8 @@ func target(spec *v1alpha1.TokenRevocationSpec) string {
 	return "all"
 }
 
-// SetupWithManager registers the reconciler. It runs on the leader only.
-func (r *TokenRevocationReconciler) SetupWithManager(ctx context.Context, manager ctrl.Manager) error {
-	err := manager.GetFieldIndexer().IndexField(ctx, &v1alpha1.TokenRevocation{}, indexRevokedIssuer, func(object client.Object) []string {
-		return []string{object.(*v1alpha1.TokenRevocation).Spec.IssuerRef.Name}
-	})
-	if err != nil {
-		return fmt.Errorf("indexing the cache: %w", err)
-	}
+// SetupWithManager registers the reconciler. It runs on the leader only, and needs IndexFields.
+func (r *TokenRevocationReconciler) SetupWithManager(manager ctrl.Manager) error {
 	return ctrl.NewControllerManagedBy(manager).
 		Named("tokenrevocation").
 		For(&v1alpha1.TokenRevocation{}).

@@ -29,13 +29,11 @@ import (
 	"github.com/keyturn/keyturn/api/v1alpha1"
 	"github.com/keyturn/keyturn/controllers"
 	"github.com/keyturn/keyturn/internal/issuers"
-	"github.com/keyturn/keyturn/internal/keyring"
 	"github.com/keyturn/keyturn/internal/server"
 	"github.com/keyturn/keyturn/internal/token"
 )
 
 const (
-	leaseName = "keyturn.dev"
 	// The API server's own priority and fairness limits this client; these only keep a mistake from flooding it.
 	requestsPerSecond, requestBurst = 100, 200
 	// shutdownTimeout must last longer than the HTTPS server's delay and drain together.
@@ -97,7 +95,8 @@ func run(ctx context.Context, o *options) error {
 		mgr.AddHealthzCheck("ping", healthz.Ping),
 		mgr.AddReadyzCheck("serving", https.Ready),
 		mgr.AddReadyzCheck("synced", syncedCheck(registry)),
-		addControllers(ctx, mgr, registry, watcher),
+		controllers.IndexFields(ctx, mgr.GetFieldIndexer()),
+		mgr.Add(&leadership{manager: mgr, options: o, registry: registry, watcher: watcher, clock: clock.RealClock{}, log: log.WithName("leadership")}),
 	); err != nil {
 		return err
 	}
@@ -105,38 +104,18 @@ func run(ctx context.Context, o *options) error {
 	return mgr.Start(ctx)
 }
 
-func addControllers(ctx context.Context, mgr manager.Manager, registry *issuers.Registry, watcher *issuers.Watcher) error {
-	return errors.Join(
-		(&controllers.TokenIssuerReconciler{
-			Client:    mgr.GetClient(),
-			APIReader: mgr.GetAPIReader(),
-			Recorder:  mgr.GetEventRecorder("keyturn"),
-			Clock:     clock.RealClock{},
-			Generate:  keyring.Generate,
-			External:  watcher,
-		}).SetupWithManager(ctx, mgr),
-		(&controllers.TokenRevocationReconciler{
-			Client:    mgr.GetClient(),
-			Clock:     clock.RealClock{},
-			Verifiers: registry,
-		}).SetupWithManager(ctx, mgr))
-}
-
+// newManager makes the manager of what every replica runs. It elects nobody: see leadership.
 func newManager(config *rest.Config, o *options) (manager.Manager, error) {
 	scheme := runtime.NewScheme()
 	if err := errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
 		return nil, err
 	}
 	return ctrl.NewManager(config, ctrl.Options{
-		Scheme:                        scheme,
-		Cache:                         cacheOptions(o.namespaces),
-		Metrics:                       metricsserver.Options{BindAddress: o.metricsAddress},
-		HealthProbeBindAddress:        o.healthAddress,
-		LeaderElection:                o.leaderElect,
-		LeaderElectionID:              leaseName,
-		LeaderElectionNamespace:       o.leaderNamespace,
-		LeaderElectionReleaseOnCancel: true,
-		GracefulShutdownTimeout:       ptr.To(shutdownTimeout),
+		Scheme:                  scheme,
+		Cache:                   cacheOptions(o.namespaces),
+		Metrics:                 metricsserver.Options{BindAddress: o.metricsAddress},
+		HealthProbeBindAddress:  o.healthAddress,
+		GracefulShutdownTimeout: ptr.To(shutdownTimeout),
 	})
 }
 

@@ -1,6 +1,7 @@
 package operator
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -102,4 +103,37 @@ func TestVerificationGoesOnWithoutAPIServer(t *testing.T) {
 	}
 	line.setCut(false)
 	follower.wantVerdict(toFollower, alice, http.StatusUnauthorized)
+}
+
+// The leader loses its Lease when it hears nothing from the API server for long enough. Its controllers stop then, its
+// verification does not; and when the API server is back, it leads again and does what was missed.
+func TestLeaderOutlivesItsLease(t *testing.T) {
+	a := newAdministrator(t)
+	kubeconfig, line := through(t, a.user())
+	p := run(a, kubeconfig)
+	p.ready()
+	issuer := a.issuer(a.namespace, "shop")
+	a.ready(issuer)
+	alice := sign(t, a.secret(a.namespace, "shop-signing-key"), "alice")
+	client := p.client()
+	p.wantVerdict(client, alice, http.StatusOK)
+
+	line.setCut(true)
+	eventually(t, "the Lease to be lost", func() error {
+		p.alive()
+		if code, _, err := p.verify(client, alice); err != nil || code != http.StatusOK {
+			t.Fatalf("verdict %d, error %v while the Lease is being lost, want 200", code, err)
+		}
+		if !strings.Contains(p.log.String(), "the controllers have stopped; verification goes on") {
+			return errors.New("the controllers go on")
+		}
+		return nil
+	})
+	p.wantVerdict(client, alice, http.StatusOK)
+	if code, body := p.status("/readyz"); code != http.StatusOK {
+		t.Errorf("/readyz answers %d %s without the Lease, want 200: it verifies", code, body)
+	}
+	line.setCut(false)
+	a.ready(a.issuer(a.namespace, "opened-later"))
+	p.wantVerdict(client, alice, http.StatusOK)
 }
