@@ -1,9 +1,11 @@
 package controllers
 
 import (
+	"strings"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -99,16 +101,28 @@ func TestTwoIssuersWithOneMountedSecret(t *testing.T) {
 	w.wantCondition("a", v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 }
 
-// An issuer cannot be made to overwrite its own ring.
-func TestMountedSecretNamedLikeTheRing(t *testing.T) {
+// An issuer cannot be made to overwrite another's ring, and nobody is told to delete it.
+func TestMountedSecretNamedLikeAnotherRing(t *testing.T) {
 	w := newWorld(t)
-	w.create("shop", func(i *v1alpha1.TokenIssuer) { i.Spec.Signing.Secret.Name = "shop-keyring" })
-	w.reconcile("shop")
+	w.settled("shop")
 	before := w.ringSecret("shop")
-	w.reconcile("shop")
-	w.wantCondition("shop", v1alpha1.ConditionSecretConflict, metav1.ConditionTrue, v1alpha1.ReasonSecretConflict)
-	if after := w.ringSecret("shop"); after.Type != v1alpha1.SecretTypeKeyring || w.ring("shop").Active() == nil {
-		t.Errorf("the ring, a Secret of type %s before, is one of type %s", before.Type, after.Type)
+	w.create("other", func(i *v1alpha1.TokenIssuer) {
+		i.Spec.IssuerURL = "https://other.example"
+		i.Spec.Signing.Secret.Name = "shop-keyring"
+	})
+	w.reconcile("other")
+	w.reconcile("other")
+	w.wantCondition("other", v1alpha1.ConditionSecretConflict, metav1.ConditionTrue, v1alpha1.ReasonSecretConflict)
+	message := meta.FindStatusCondition(w.issuer("other").Status.Conditions, v1alpha1.ConditionSecretConflict).Message
+	if want := "holds the keyring of the TokenIssuer shop: leave it"; !strings.Contains(message, want) {
+		t.Errorf("the condition says %q, want %q", message, want)
+	}
+	if w.ringSecret("shop").ResourceVersion != before.ResourceVersion {
+		t.Error("the ring was written by another issuer")
+	}
+	told := strings.Join(w.told(), "\n")
+	if !strings.Contains(told, "Warning SecretConflict") {
+		t.Errorf("no Warning in the events:\n%s", told)
 	}
 }
 

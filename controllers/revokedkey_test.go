@@ -62,8 +62,11 @@ func TestRevokedKeyLeavesTheRing(t *testing.T) {
 			w.reconcile("shop")
 			w.wantReady("shop")
 			ring = w.ring("shop")
-			if ring.Key(bad) != nil || strings.Contains(string(w.ringSecret("shop").Data[v1alpha1.DataRing]), bad) {
+			if ring.Key(bad) != nil || strings.Contains(string(w.ringSecret("shop").Data[v1alpha1.DataRing]), `"kid":"`+bad) {
 				t.Error("the revoked key is still in the ring")
+			}
+			if !slices.Contains(ring.Dropped, bad) {
+				t.Error("the ring does not remember that it had the key")
 			}
 			if ring.Next() == nil || ring.Active().ID != takesOver || ring.Active().Exception != test.exception {
 				t.Errorf("Active is %s with exception %q, want %s with %q", ring.Active().ID, ring.Active().Exception, takesOver, test.exception)

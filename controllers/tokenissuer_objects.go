@@ -26,9 +26,23 @@ var errStale = errors.New("the ring in the cache is older than what was derived 
 // conflictError says that an object that must be written exists and is somebody else's. It is never overwritten.
 type conflictError struct {
 	kind, name string
+	// component and issuer are set if the object is ours all the same, but not what it must be here.
+	component, issuer string
+}
+
+func conflictWith(object client.Object) *conflictError {
+	labels := object.GetLabels()
+	return &conflictError{
+		kind: kindOf(object), name: object.GetName(),
+		component: labels[v1alpha1.LabelComponent], issuer: labels[v1alpha1.LabelIssuer],
+	}
 }
 
 func (e *conflictError) Error() string {
+	if e.component != "" && e.issuer != "" {
+		return fmt.Sprintf("%s %s holds the %s of the TokenIssuer %s: leave it, and create this TokenIssuer anew with another name or another signing.secret.name",
+			e.kind, e.name, e.component, e.issuer)
+	}
 	return fmt.Sprintf("%s %s exists and is not this issuer's: delete or rename it, or, if it was restored or relabelled by hand, give it back its labels %s and %s",
 		e.kind, e.name, v1alpha1.LabelComponent, v1alpha1.LabelIssuer)
 }
@@ -77,7 +91,7 @@ func read(ctx context.Context, reader client.Reader, issuer *v1alpha1.TokenIssue
 	if seen.ringSecret != nil {
 		seen.ring, err = keyring.Decode(seen.ringSecret.Data[v1alpha1.DataRing])
 		if err != nil {
-			return seen, fmt.Errorf("reading the keys in Secret %s: %w", seen.ringSecret.Name, err)
+			return seen, err
 		}
 	}
 	seen.jwks, err = owned(ctx, reader, issuer, &corev1.ConfigMap{}, jwksName(issuer), v1alpha1.ComponentJWKS)
@@ -102,7 +116,7 @@ func owned[T client.Object](ctx context.Context, reader client.Reader, issuer *v
 		return none, fmt.Errorf("reading %s: %w", name, err)
 	}
 	if !ours(object, issuer, component) {
-		return none, &conflictError{kind: kindOf(object), name: name}
+		return none, conflictWith(object)
 	}
 	return object, nil
 }
@@ -196,7 +210,7 @@ func (r *TokenIssuerReconciler) whoseIsIt(ctx context.Context, issuer *v1alpha1.
 	if ours(found, issuer, component) {
 		return exists
 	}
-	return &conflictError{kind: kindOf(object), name: object.GetName()}
+	return conflictWith(found)
 }
 
 // setOwner lets the garbage collector delete the object with the issuer, or keeps it from that. An owner reference of an

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -30,17 +31,43 @@ func (r *TokenIssuerReconciler) updateStatus(ctx context.Context, issuer *v1alph
 		describeExternal(&status, o)
 	case o.observed != nil && o.observed.ring != nil:
 		describeRing(&status, now, issuer, o)
+	case o.unreadable != nil:
+		// Replicas go on with the keys that they know, so what is known of them stays.
+		conditions := status.Conditions
+		status = *before.Status.DeepCopy()
+		status.ObservedGeneration, status.Conditions = issuer.Generation, conditions
 	}
 	setConditions(&status, now, o)
 	if equality.Semantic.DeepEqual(before.Status, status) {
 		return nil
 	}
 	issuer.Status = status
+	r.warn(issuer, before.Status.Conditions, status.Conditions)
 	err := r.Status().Patch(ctx, issuer, client.MergeFrom(before))
 	if client.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("writing the status: %w", err)
 	}
 	return nil // an issuer that was deleted meanwhile needs none
+}
+
+// warn sends an event for each state that needs a person and was not there before.
+func (r *TokenIssuerReconciler) warn(issuer *v1alpha1.TokenIssuer, before, after []metav1.Condition) {
+	for _, bad := range []struct {
+		condition string
+		value     metav1.ConditionStatus
+	}{
+		{v1alpha1.ConditionAccepted, metav1.ConditionFalse},
+		{v1alpha1.ConditionReady, metav1.ConditionFalse},
+		{v1alpha1.ConditionRotationOverdue, metav1.ConditionTrue},
+	} {
+		now, was := meta.FindStatusCondition(after, bad.condition), meta.FindStatusCondition(before, bad.condition)
+		switch {
+		case now == nil || now.Status != bad.value || now.Reason == v1alpha1.ReasonPending || now.Reason == v1alpha1.ReasonNotAccepted:
+		case was != nil && was.Status == bad.value && was.Reason == now.Reason:
+		default:
+			r.Recorder.Eventf(issuer, nil, corev1.EventTypeWarning, now.Reason, bad.condition, "%s", now.Message)
+		}
+	}
 }
 
 func describeRing(status *v1alpha1.TokenIssuerStatus, now time.Time, issuer *v1alpha1.TokenIssuer, o *outcome) {
@@ -170,7 +197,8 @@ func ringReadable(_ time.Time, o *outcome) *problem {
 		return nil
 	}
 	return &problem{v1alpha1.ReasonRingUnreadable, fmt.Sprintf(
-		"%v. It is not overwritten, because it may hold keys that are in use: restore the Secret from a backup, or delete it to begin with new keys.", o.unreadable)}
+		"In the Secret %s %v. It is not overwritten, because it may hold keys that are in use: restore the Secret from a backup, or delete it to begin with new keys.",
+		o.observed.ringSecret.Name, o.unreadable)}
 }
 
 func ringExists(_ time.Time, o *outcome) *problem {
@@ -252,7 +280,7 @@ func externalKeysFresh(_ time.Time, o *outcome) *problem {
 	case len(o.remote.Keys) == 0 && o.remote.LastError == "":
 		return &problem{v1alpha1.ReasonPending, "The keys have not been fetched yet."}
 	case len(o.remote.Keys) == 0:
-		return &problem{v1alpha1.ReasonKeysUnavailable, "There are no keys: " + o.remote.LastError}
+		return &problem{v1alpha1.ReasonKeysUnavailable, "There are no keys: " + o.remote.LastError + ". Check issuerURL, or set external.jwksURL."}
 	default:
 		return &problem{v1alpha1.ReasonKeysStale, "The keys are older than external.maxStaleness, so nothing is verified with them: " + o.remote.LastError}
 	}

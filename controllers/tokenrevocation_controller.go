@@ -37,6 +37,8 @@ type Verifiers interface {
 	RuleApplied(issuer types.NamespacedName, ruleID string) bool
 	// KeyPublished says whether an issuer of our own still has this key.
 	KeyPublished(issuer types.NamespacedName, keyID string) bool
+	// KeyDropped says whether an issuer of our own has dropped this key as compromised.
+	KeyDropped(issuer types.NamespacedName, keyID string) bool
 	// LongestLifetime returns the longest lifetime that a token of the issuer can have.
 	LongestLifetime(issuer types.NamespacedName) (time.Duration, bool)
 }
@@ -97,7 +99,7 @@ func (r *TokenRevocationReconciler) assess(object *v1alpha1.TokenRevocation, iss
 	}
 	state := assessment{
 		accepted: condition(v1alpha1.ConditionAccepted, true, v1alpha1.ReasonAccepted, "The revocation is acted on."),
-		enforced: condition(v1alpha1.ConditionEnforced, true, v1alpha1.ReasonEnforced, "Every verifier denies the tokens that it names."),
+		enforced: condition(v1alpha1.ConditionEnforced, true, v1alpha1.ReasonEnforced, "The webhook denies the tokens that it names."),
 	}
 	ownKey := object.Spec.KeyID != "" && issuer.Spec.Signing != nil
 	switch {
@@ -108,6 +110,10 @@ func (r *TokenRevocationReconciler) assess(object *v1alpha1.TokenRevocation, iss
 		state.enforced = condition(v1alpha1.ConditionEnforced, false, v1alpha1.ReasonNotYetApplied,
 			"The webhook denies its tokens, but the key is still in the JWKS: see the status of the TokenIssuer.")
 		state.again = r.patience(object)
+	case ownKey && !r.Verifiers.KeyDropped(name, object.Spec.KeyID):
+		// Most likely a mistake, and a costly one. The revocation stays until somebody has looked at it.
+		state.enforced = condition(v1alpha1.ConditionEnforced, true, v1alpha1.ReasonKeyNotFound,
+			"The webhook denies the key id, but the TokenIssuer has no such key and has dropped none. Compare the id with the ACTIVE-KEY and status.keys of the TokenIssuer, and delete this revocation if it is a mistake.")
 	default:
 		r.assessExpiry(&state, object, issuer)
 	}

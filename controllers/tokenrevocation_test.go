@@ -84,7 +84,6 @@ func TestRevocationOfEveryKind(t *testing.T) {
 		{"subject=alice", func(s *v1alpha1.TokenRevocationSpec) { s.Subject = "alice" }, token.Revoked, true},
 		{"clientID=shop", func(s *v1alpha1.TokenRevocationSpec) { s.ClientID = "shop" }, token.Revoked, true},
 		{"audience=shop-api", func(s *v1alpha1.TokenRevocationSpec) { s.Audience = "shop-api" }, token.Revoked, true},
-		{"keyID=no-such-key", key("no-such-key"), token.Allowed, false},
 		{"all", func(s *v1alpha1.TokenRevocationSpec) { s.All = ptr.To(true) }, token.Revoked, true},
 	}
 	w := newWorld(t)
@@ -119,6 +118,22 @@ func TestRevocationOfEveryKind(t *testing.T) {
 			r.wantSoon(earlier, token.Allowed)
 		})
 	}
+}
+
+// A key id that no key of the issuer has, nor had, is most likely a mistake. The revocation says so, and stays.
+func TestRevocationOfAKeyThatIsNotThere(t *testing.T) {
+	w := newWorld(t)
+	issuer := w.settled("shop")
+	r := w.replica()
+	raw := w.token(issuer)
+	r.wantSoon(raw, token.Allowed)
+	revocation := w.revoke("mistyped", "shop", key("no-such-key"))
+	r.assessed(revocation)
+	w.wantRevocation("mistyped", v1alpha1.ConditionEnforced, metav1.ConditionTrue, v1alpha1.ReasonKeyNotFound)
+	if expiresAt := w.revocation("mistyped").Status.ExpiresAt; expiresAt != nil {
+		t.Errorf("expiresAt = %v, want none: nobody would ever see the mistake", expiresAt)
+	}
+	r.wantSoon(raw, token.Allowed)
 }
 
 // Without issuedBefore it is the recorded creation: what was issued before is denied, and what was issued in that very

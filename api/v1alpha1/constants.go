@@ -102,6 +102,7 @@ const (
 	ReasonIssuerNotFound = "IssuerNotFound"
 	ReasonEnforced       = "Enforced"
 	ReasonNotYetApplied  = "NotYetApplied"
+	ReasonKeyNotFound    = "KeyNotFound"
 	ReasonExpired        = "Expired"
 )
 

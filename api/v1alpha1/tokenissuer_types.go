@@ -21,6 +21,7 @@ import (
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:printcolumn:name="Issuer URL",type=string,priority=1,JSONPath=`.spec.issuerURL`
 // +kubebuilder:printcolumn:name="Status",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
+// +kubebuilder:validation:XValidation:rule="!has(self.spec.signing) || !has(self.spec.signing.secret.name) || self.spec.signing.secret.name != self.metadata.name + '-keyring'",message="signing.secret.name must not be the name of the TokenIssuer + -keyring: that Secret holds the keys themselves"
 // +kubebuilder:validation:XValidation:rule="size(self.metadata.name) <= 63",message="the name of a TokenIssuer must be no more than 63 characters, because it becomes a label value"
 type TokenIssuer struct {
 	metav1.TypeMeta   `json:",inline"`

@@ -17,7 +17,7 @@ const (
 	// readyTimeout bounds the operator's start, which takes a second or two.
 	readyTimeout = time.Minute
 	// readyPoll is how often it is asked.
-	readyPoll = 20 * time.Millisecond
+	readyPoll = 100 * time.Millisecond
 	// logTail is how many lines of the operator's log are shown when something did not hold.
 	logTail = 25
 )

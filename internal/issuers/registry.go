@@ -1,6 +1,7 @@
 package issuers
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -88,6 +89,13 @@ func (r *Registry) RuleApplied(issuer types.NamespacedName, ruleID string) bool 
 func (r *Registry) KeyPublished(issuer types.NamespacedName, keyID string) bool {
 	v := r.table.Load().byName[issuer]
 	return v != nil && v.ring != nil && v.ring.Key(keyID) != nil
+}
+
+// KeyDropped says whether an issuer of our own once had this key and dropped it as compromised, as far as the ring
+// remembers.
+func (r *Registry) KeyDropped(issuer types.NamespacedName, keyID string) bool {
+	v := r.table.Load().byName[issuer]
+	return v != nil && v.ring != nil && slices.Contains(v.ring.Dropped, keyID)
 }
 
 // LongestLifetime returns the longest lifetime that a token of the issuer can have, as far as this replica knows; false

@@ -12,7 +12,7 @@ import (
 
 // ErrUnreadable is returned for a ring document that cannot be trusted to be understood. It must never be overwritten:
 // whatever is wrong with it, it may hold the only copy of keys that are in use.
-var ErrUnreadable = errors.New("the ring document cannot be read")
+var ErrUnreadable = errors.New("the ring cannot be read")
 
 // Bounds of a ring document.
 const (
@@ -32,6 +32,7 @@ type document struct {
 	FormerUntil    time.Time     `json:"formerUntil,omitzero"`
 	FormerRevision int64         `json:"formerRevision,omitzero"`
 	LostAt         time.Time     `json:"lostAt,omitzero"`
+	Dropped        []string      `json:"dropped,omitempty"`
 	Keys           []keyDocument `json:"keys"`
 }
 
@@ -53,7 +54,7 @@ func Encode(ring *Ring) ([]byte, error) {
 		Version: documentVersion, Revision: ring.Revision, HandledRequest: ring.HandledRequest,
 		MaxAge: duration(ring.MaxAge), FormerMaxAge: duration(ring.FormerMaxAge), FormerUntil: ring.FormerUntil.UTC(),
 		FormerRevision: ring.FormerRevision,
-		LostAt:         ring.LostAt.UTC(), Keys: make([]keyDocument, len(ring.Keys)),
+		LostAt:         ring.LostAt.UTC(), Dropped: ring.Dropped, Keys: make([]keyDocument, len(ring.Keys)),
 	}
 	for i := range ring.Keys {
 		key := &ring.Keys[i]
@@ -98,7 +99,7 @@ func Decode(encoded []byte) (*Ring, error) {
 	ring := &Ring{
 		Revision: doc.Revision, HandledRequest: doc.HandledRequest, MaxAge: time.Duration(doc.MaxAge),
 		FormerMaxAge: time.Duration(doc.FormerMaxAge), FormerUntil: doc.FormerUntil, FormerRevision: doc.FormerRevision,
-		LostAt: doc.LostAt, Keys: make([]Key, len(doc.Keys)),
+		LostAt: doc.LostAt, Dropped: doc.Dropped, Keys: make([]Key, len(doc.Keys)),
 	}
 	for i := range doc.Keys {
 		key, err := doc.Keys[i].key()
@@ -156,6 +157,8 @@ func (r *Ring) validate() error {
 		return unreadable("it must have one Active and one Next key, and has %d and %d", count[Active], count[Next])
 	case len(r.Keys) > maxDocumentKeys:
 		return unreadable("it has %d keys, more than %d", len(r.Keys), maxDocumentKeys)
+	case len(r.Dropped) > maxDropped:
+		return unreadable("it remembers %d dropped keys, more than %d", len(r.Dropped), maxDropped)
 	case r.Revision < 1 || r.MaxAge <= 0 || r.FormerMaxAge < 0:
 		return unreadable("its revision or a duration is out of bounds")
 	}

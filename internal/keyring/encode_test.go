@@ -63,7 +63,7 @@ func TestEncodeDecodeIsIdentity(t *testing.T) {
 		t.Run(string(algorithm), func(t *testing.T) {
 			ring := ringOf(t, algorithm)
 			ring.HandledRequest, ring.FormerMaxAge, ring.FormerUntil = "2026", time.Hour, epoch.Add(time.Minute)
-			ring.FormerRevision, ring.LostAt = 2, epoch
+			ring.FormerRevision, ring.LostAt, ring.Dropped = 2, epoch, []string{"stolen"}
 			first := encoded(t, ring)
 			decoded, err := Decode(first)
 			if err != nil {

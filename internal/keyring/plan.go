@@ -226,6 +226,8 @@ func (p *planner) dropRevoked() {
 		}
 		lostActive = lostActive || key.State == Active
 		p.note(Revoked, key.ID, fmt.Sprintf("the %s key was revoked", key.State))
+		p.ring.Dropped = append(p.ring.Dropped, key.ID)
+		p.ring.Dropped = p.ring.Dropped[max(0, len(p.ring.Dropped)-maxDropped):]
 		return true
 	})
 	if !lostActive {

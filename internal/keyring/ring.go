@@ -37,6 +37,9 @@ const (
 // MaxKeys bounds the ring. A rotation that would go beyond it waits until a retiring key has left.
 const MaxKeys = 100
 
+// maxDropped bounds the memory for compromised keys, which only tells people that a revocation has hit something.
+const maxDropped = 32
+
 // Ring is every key of one issuer, with the times that its promises are computed from. A Ring that was handed out is
 // not changed any more; Plan works on a copy.
 type Ring struct {
@@ -55,6 +58,8 @@ type Ring struct {
 	FormerMaxAge   time.Duration
 	FormerUntil    time.Time
 	FormerRevision int64
+	// Dropped are the ids of the compromised keys that left the ring last, the newest at the end; at most maxDropped.
+	Dropped []string
 	// LostAt is when this ring replaced one that had vanished; zero if it never did.
 	LostAt time.Time
 }
@@ -123,7 +128,7 @@ func (r *Ring) first(state State) *Key {
 
 func (r *Ring) clone() *Ring {
 	copied := *r
-	copied.Keys = slices.Clone(r.Keys)
+	copied.Keys, copied.Dropped = slices.Clone(r.Keys), slices.Clone(r.Dropped)
 	return &copied
 }
 

@@ -1,7 +1,10 @@
 package server
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
+	"io"
 	"net/http"
 	"slices"
 
@@ -38,12 +41,46 @@ func (s *Server) serveTokenReview(w http.ResponseWriter, r *http.Request) {
 		methodNotAllowed(w, "POST")
 		return
 	}
-	if r.Body != http.NoBody {
-		r.Body = http.MaxBytesReader(w, r.Body, maxReviewBytes)
-	}
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
+	body, mistake := readReview(w, r)
+	if mistake != "" {
+		// Answered here, because the library writes an error into the log for each, and anybody can send these.
+		s.metrics.verified(nil, RequirementInvalid)
+		answer := authenticationv1.TokenReview{Status: authenticationv1.TokenReviewStatus{Error: string(RequirementInvalid) + ": " + mistake}}
+		answer.SetGroupVersionKind(authenticationv1.SchemeGroupVersion.WithKind("TokenReview"))
+		_ = json.NewEncoder(w).Encode(answer) // the caller may have gone
+		return
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
 	s.tokenReviews.ServeHTTP(w, r)
+}
+
+// readReview reads the body of a TokenReview. The mistake is empty if the library can be expected to understand it.
+func readReview(w http.ResponseWriter, r *http.Request) (body []byte, mistake string) {
+	if r.Header.Get("Content-Type") != "application/json" {
+		return nil, "send a TokenReview with Content-Type: application/json."
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxReviewBytes))
+	if err != nil {
+		return nil, "the body could not be read, or is larger than 128 KiB."
+	}
+	var review struct {
+		APIVersion string `json:"apiVersion"`
+		Kind       string `json:"kind"`
+		Spec       struct {
+			Token string `json:"token"`
+		} `json:"spec"`
+	}
+	switch err := json.Unmarshal(body, &review); {
+	case err != nil, review.Kind != "TokenReview":
+		return nil, "the body is not a TokenReview in JSON."
+	case review.APIVersion != "authentication.k8s.io/v1" && review.APIVersion != "authentication.k8s.io/v1beta1":
+		return nil, "the apiVersion must be authentication.k8s.io/v1 or authentication.k8s.io/v1beta1."
+	case review.Spec.Token == "":
+		return nil, "spec.token is empty."
+	}
+	return body, ""
 }
 
 // reviewToken judges one token. With spec.audiences the token must be for one of them; without, for one of its issuer's
