@@ -16,7 +16,7 @@ const MaxKeys = 64
 //
 //	            every replica learns of it    opens sessions     serves the sessions it opened
 //	create ──────────────────────────────► usable ──────────► superseded ───────────────────► removed
-//	                 WarmUp                  the next one's          the longest session
+//	            WarmUp + ClockSkew           the next one's          the longest session
 //	                                         UsableFrom              that it can have opened
 //
 // Every state follows from the times of the keys, so that a stop at any moment leaves nothing half done. Keys that were
@@ -61,8 +61,8 @@ type KeyDecision struct {
 	Full bool
 }
 
-// Current returns the key that opens sessions at this moment: the newest usable one. Where the clock is so far behind that
-// none is usable yet, the oldest.
+// Current returns the key that opens sessions at this moment: the newest usable one. Where none is usable yet, because all
+// that were are revoked, it is the oldest: a replica that does not know it yet is better than no logins at all.
 func (k *Keys) Current(now time.Time) *Key {
 	for i := len(k.list) - 1; i > 0; i-- {
 		if !now.Before(k.list[i].UsableFrom) {
@@ -121,6 +121,9 @@ func (p KeyPolicy) withDefaults() KeyPolicy {
 	return p
 }
 
+// lead is how long before its use a key is written: every replica has learned of it when the fastest clock uses it.
+func (p KeyPolicy) lead() time.Duration { return p.WarmUp + p.ClockSkew }
+
 type keyPlanner struct {
 	now              time.Time
 	policy           KeyPolicy
@@ -139,7 +142,7 @@ func (p *keyPlanner) healClock() {
 		for _, bound := range []struct {
 			t      *time.Time
 			latest time.Time
-		}{{&key.CreatedAt, latest}, {&key.UsableFrom, latest.Add(p.policy.WarmUp)}} {
+		}{{&key.CreatedAt, latest}, {&key.UsableFrom, latest.Add(p.policy.lead())}} {
 			if bound.t.After(bound.latest) {
 				*bound.t, p.changed = bound.latest, true
 			}
@@ -181,7 +184,7 @@ func (p *keyPlanner) rotate() error {
 			return nil
 		}
 		usable := p.keys.list[len(p.keys.list)-1].UsableFrom.Add(p.policy.Period)
-		if warm := p.now.Add(p.policy.WarmUp); warm.After(usable) {
+		if warm := p.now.Add(p.policy.lead()); warm.After(usable) {
 			usable = warm
 		}
 		if err := p.create(usable); err != nil {
@@ -192,7 +195,7 @@ func (p *keyPlanner) rotate() error {
 }
 
 func (p *keyPlanner) nextCreation() time.Time {
-	return p.keys.list[len(p.keys.list)-1].UsableFrom.Add(p.policy.Period - p.policy.WarmUp)
+	return p.keys.list[len(p.keys.list)-1].UsableFrom.Add(p.policy.Period - p.policy.lead())
 }
 
 func (p *keyPlanner) create(usableFrom time.Time) error {

@@ -27,7 +27,7 @@ func keysUsableFrom(times ...time.Time) *Keys {
 	keys := &Keys{Revision: 1}
 	for i, at := range times {
 		key := newKey([keySize]byte{byte(i + 1)})
-		key.CreatedAt, key.UsableFrom, key.MaxLifetime = at.Add(-5*time.Minute), at, 14*day
+		key.CreatedAt, key.UsableFrom, key.MaxLifetime = at.Add(-5*time.Minute-30*time.Second), at, 14*day
 		keys.list = append(keys.list, key)
 	}
 	return keys
@@ -35,7 +35,8 @@ func keysUsableFrom(times ...time.Time) *Keys {
 
 func TestPlanKeys(t *testing.T) {
 	const warmUp, skew = 5 * time.Minute, 30 * time.Second
-	removal := warmUp + 2*skew + 14*day // after the successor became usable
+	const lead = warmUp + skew
+	const removal = lead + skew + 14*day // after the successor became usable
 	two := func(since time.Duration) *Keys { return keysUsableFrom(noon.Add(-since-30*day), noon.Add(-since)) }
 	for name, test := range map[string]struct {
 		keys *Keys
@@ -47,24 +48,24 @@ func TestPlanKeys(t *testing.T) {
 		// changed is true where something is to be written though no key comes or goes.
 		changed bool
 	}{
-		"the first key":                 {nil, nil, 1, 0, 0, 30*day - warmUp, true},
-		"too early":                     {keysUsableFrom(noon.Add(-29 * day)), nil, 0, 0, -29 * day, day - warmUp, false},
-		"just too early":                {keysUsableFrom(noon.Add(-30*day + warmUp + 1)), nil, 0, 0, -30*day + warmUp + 1, 1, false},
-		"time to warm the next one up":  {keysUsableFrom(noon.Add(-30*day + warmUp)), nil, 1, 0, warmUp, warmUp + removal, true},
-		"too late":                      {keysUsableFrom(noon.Add(-40 * day)), nil, 1, 0, warmUp, warmUp + removal, true},
+		"the first key":                 {nil, nil, 1, 0, 0, 30*day - lead, true},
+		"too early":                     {keysUsableFrom(noon.Add(-29 * day)), nil, 0, 0, -29 * day, day - lead, false},
+		"just too early":                {keysUsableFrom(noon.Add(-30*day + lead + 1)), nil, 0, 0, -30*day + lead + 1, 1, false},
+		"time to warm the next one up":  {keysUsableFrom(noon.Add(-30*day + lead)), nil, 1, 0, lead, lead + removal, true},
+		"too late":                      {keysUsableFrom(noon.Add(-40 * day)), nil, 1, 0, lead, lead + removal, true},
 		"before the old one may go":     {two(removal - 1), nil, 0, 0, -removal + 1, 1, false},
-		"the old one may go":            {two(removal), nil, 0, 1, -removal, 30*day - removal - warmUp, true},
+		"the old one may go":            {two(removal), nil, 0, 1, -removal, 30*day - removal - lead, true},
 		"sessions last longer now":      {two(removal - day), longer, 0, 0, -removal + day, day, true},
 		"sessions last shorter now":     {two(removal - 1), shorter, 0, 0, -removal + 1, 1, false},
-		"the newest is revoked":         {two(time.Hour), revoke(2), 1, 1, warmUp, warmUp + removal, true},
-		"the oldest is revoked":         {two(time.Hour), revoke(1), 0, 1, -time.Hour, 30*day - time.Hour - warmUp, true},
-		"both are revoked":              {two(time.Hour), revoke(1, 2), 1, 2, 0, 30*day - warmUp, true},
+		"the newest is revoked":         {two(time.Hour), revoke(2), 1, 1, lead, lead + removal, true},
+		"the oldest is revoked":         {two(time.Hour), revoke(1), 0, 1, -time.Hour, 30*day - time.Hour - lead, true},
+		"both are revoked":              {two(time.Hour), revoke(1, 2), 1, 2, 0, 30*day - lead, true},
 		"an unknown one is revoked":     {two(time.Hour), revoke(9), 0, 0, -time.Hour, removal - time.Hour, false},
-		"a period below the warm-up":    {nil, func(p *KeyPolicy) { p.Period = time.Minute }, 2, 0, warmUp, time.Minute, true},
-		"the policy's defaults":         {nil, func(p *KeyPolicy) { p.Period, p.WarmUp = 0, 0 }, 1, 0, 0, DefaultKeyPeriod - DefaultKeyWarmUp, true},
-		"usable too far in the future":  {keysUsableFrom(noon.Add(999 * day)), nil, 0, 0, warmUp + skew, 30*day + skew, true},
-		"usable as far as clocks may":   {keysUsableFrom(noon.Add(warmUp + skew)), nil, 0, 0, warmUp + skew, 30*day + skew, false},
-		"created too far in the future": {createdAt(noon.Add(day)), nil, 0, 0, 0, 30*day - warmUp, true},
+		"a period below the warm-up":    {nil, func(p *KeyPolicy) { p.Period = time.Minute }, 2, 0, lead, time.Minute, true},
+		"the policy's defaults":         {nil, func(p *KeyPolicy) { p.Period, p.WarmUp = 0, 0 }, 1, 0, 0, DefaultKeyPeriod - DefaultKeyWarmUp - skew, true},
+		"usable too far in the future":  {keysUsableFrom(noon.Add(999 * day)), nil, 0, 0, lead + skew, 30*day + skew, true},
+		"usable as far as clocks may":   {keysUsableFrom(noon.Add(lead + skew)), nil, 0, 0, lead + skew, 30*day + skew, false},
+		"created too far in the future": {createdAt(noon.Add(day)), nil, 0, 0, 0, 30*day - lead, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			policy := keyPolicy()

@@ -99,7 +99,7 @@ func TestUnreadableKeysDocuments(t *testing.T) {
 		"a broken secret":          replace(first.Secret, first.Secret[:len(first.Secret)-1]+`\n`),
 		"a key twice":              twice(t, parsed),
 		"the wrong order":          reversed(t, parsed),
-		"no creation":              replace(`"createdAt":"2026-03-01T11:55:00Z"`, `"createdAt":"0001-01-01T00:00:00Z"`),
+		"no creation":              replace(`"createdAt":"2026-03-01T11:54:30Z"`, `"createdAt":"0001-01-01T00:00:00Z"`),
 		"no usable time":           replace(`"usableFrom":"2026-03-01T12:00:00Z",`, ``),
 		"a lifetime of nothing":    replace(`"336h0m0s"`, `"0s"`),
 		"a negative lifetime":      replace(`"336h0m0s"`, `"-1h"`),
