@@ -101,13 +101,22 @@ func (w *world) stored() *session.Session {
 
 func (w *world) pass(d time.Duration) { w.now = w.now.Add(d) }
 
-// passToDeadline goes to where mistakes show: around the end of the grace window.
+// passToDeadline goes to where mistakes show: around the end of the grace window, and rarely of the session.
 func (w *world) passToDeadline() {
+	policy := &w.issuer.Policy
+	if rapid.IntRange(0, 9).Draw(w.t, "the end of the session") == 0 {
+		at := earliest(w.expires, w.idle).Add(rapid.SampledFrom([]time.Duration{
+			-policy.ClockError - time.Millisecond, policy.ClockError,
+		}).Draw(w.t, "beside the session's end"))
+		if at.After(w.now) {
+			w.now = at
+		}
+		return
+	}
 	left, ok := w.left[w.generation-1]
 	if !ok {
 		return
 	}
-	policy := &w.issuer.Policy
 	at := left.Add(policy.GraceWindow + rapid.SampledFrom([]time.Duration{
 		-time.Millisecond, 0, time.Millisecond, 2 * policy.ClockError, 2*policy.ClockError + time.Millisecond,
 	}).Draw(w.t, "beside the window's end"))

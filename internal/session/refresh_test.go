@@ -46,23 +46,25 @@ func TestRefreshAcrossKeyRotation(t *testing.T) {
 	w := newShop(t)
 	w.issuer.Policy.IdleLifetime = w.issuer.Policy.AbsoluteLifetime
 	old := w.open(t, goodLogin())
-	first := w.refresh(t, old.RefreshToken, session.Rotated)
 	policy := session.KeyPolicy{Period: time.Hour, ClockSkew: 30 * time.Second, AbsoluteLifetime: session.DefaultAbsoluteLifetime}
 	decision, err := session.PlanKeys(noon.Add(time.Hour), policy, w.issuer.Keys, rand.NewChaCha8([32]byte{8}))
 	if err != nil || len(decision.Created) != 1 {
 		t.Fatalf("PlanKeys() made %d keys, %v", len(decision.Created), err)
 	}
 	w.issuer.Keys = decision.Keys
-	again := w.refresh(t, old.RefreshToken, session.Repeated)
-	if again.RefreshToken.Reveal() != first.RefreshToken.Reveal() {
-		t.Error("after the rotation of keys the answer is another")
-	}
-	w.pass(2 * time.Hour)
-	w.refresh(t, again.RefreshToken, session.Rotated)
+	keys := decision.Keys.All()
+	w.clock.SetTime(keys[1].UsableFrom.Add(-time.Second))
+	first := w.refresh(t, old.RefreshToken, session.Rotated)
+	w.pass(2 * time.Second)
 	young := w.open(t, goodLogin())
 	if keyOf(young.RefreshToken) == keyOf(old.RefreshToken) {
 		t.Error("a session is opened with the superseded key")
 	}
+	again := w.refresh(t, old.RefreshToken, session.Repeated)
+	if again.RefreshToken.Reveal() != first.RefreshToken.Reveal() {
+		t.Error("after the rotation of keys the answer is another")
+	}
+	w.refresh(t, again.RefreshToken, session.Rotated)
 	w.refresh(t, young.RefreshToken, session.Rotated)
 }
 
@@ -235,6 +237,11 @@ func TestEnd(t *testing.T) {
 		t.Errorf("End() of an ended session = %+v", result)
 	}
 	w.refresh(t, second, session.Ended)
+	moved := *w.issuer
+	moved.URL += "/eu"
+	if result, err := w.manager.End(t.Context(), &moved, session.Request{Token: w.open(t, goodLogin()).RefreshToken.Reveal()}, session.EndLogout); err != nil || result.Reason != session.MACInvalid || result.Ended {
+		t.Errorf("End() of a session that the token does not vouch for = %+v, %v", result, err)
+	}
 	if result, err := w.manager.EndSession(t.Context(), w.issuer, session.NewID(noon), session.EndRevoked); err != nil || result.Reason != session.NotFound {
 		t.Errorf("EndSession() of none = %s, %v", result.Reason, err)
 	}

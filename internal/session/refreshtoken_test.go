@@ -44,6 +44,7 @@ func TestReadRefuses(t *testing.T) {
 		"padding in the length":   {vector[:len(vector)-2] + "==", Malformed},
 		"a space before":          {" " + vector, Malformed},
 		"a line break after":      {vector + "\n", Malformed},
+		"line breaks after":       {Prefix + strings.Repeat("A", 66) + "\n\n\n\n", Malformed},
 		"line breaks inside":      {vector[:len(vector)-4] + "\n\n\n\n", Malformed},
 		"a carriage return":       {vector[:20] + "\r" + vector[21:], Malformed},
 		"the other alphabet":      {vector[:20] + "+" + vector[21:], Malformed},

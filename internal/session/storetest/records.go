@@ -208,14 +208,39 @@ func refreshUntilWritten(ctx context.Context, store session.Store, s *session.Se
 }
 
 func testNothingShared(t *testing.T, store session.Store) {
-	given := NewSession(unique("alice"))
+	subject := unique("alice")
+	given := NewSession(subject)
 	want := given.Clone()
 	created := create(t, store, given)
 	got := get(t, store, given)
-	for _, s := range []*session.Session{given, created, got} {
+	want.State = refreshed(want.State)
+	swapped := swap(t, store, got, want.State)
+	spoil(given, created, got, swapped)
+	expectSame(t, "the session after the caller changed its copies", get(t, store, want), want)
+
+	want.State = want.Ended(Noon.Add(time.Minute), session.EndLogout)
+	ended, err := store.End(t.Context(), want.Issuer, want.ID, Noon.Add(time.Minute), session.EndLogout)
+	if err != nil {
+		t.Fatal(err)
+	}
+	spoil(ended)
+	expectSame(t, "the session after the caller changed what End() returned", get(t, store, want), want)
+
+	other := create(t, store, NewSession(subject)).Clone()
+	other.State = other.Ended(Noon.Add(time.Minute), session.EndLogout)
+	all, err := store.EndSubject(t.Context(), want.Issuer, subject, Noon.Add(time.Minute), session.EndLogout)
+	if err != nil {
+		t.Fatal(err)
+	}
+	spoil(all...)
+	expectSame(t, "the session after the caller changed what EndSubject() returned", get(t, store, other), other)
+}
+
+// spoil changes copies of sessions in every way that could reach what a store holds.
+func spoil(copies ...*session.Session) {
+	for _, s := range copies {
 		s.Subject, s.Scopes[0], s.Audiences[0], s.Generation = "root", "admin", "vault", 9
 	}
-	expectSame(t, "the session after the caller changed its copies", get(t, store, want), want)
 }
 
 func testCanceled(t *testing.T, store session.Store) {
