@@ -23,7 +23,8 @@ golangci_lint  = $$(hack/tool.sh github.com/golangci/golangci-lint/v2/cmd/golang
 assets         = $$(hack/controlplane/assets.sh)
 
 # The packages without Kubernetes and HTTP, whose code many goroutines share.
-domain_packages = ./internal/keyring/... ./internal/token/... ./internal/revocation/... ./internal/issuers/...
+domain_packages = ./internal/keyring/... ./internal/token/... ./internal/revocation/... ./internal/issuers/... \
+	./internal/session/...
 generated = api/v1alpha1/zz_generated.deepcopy.go config/crd/bases config/rbac/role.yaml
 
 SHELL := bash

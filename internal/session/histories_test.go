@@ -256,6 +256,8 @@ func (w *world) mustRefuse(generation uint64) (why string, end bool) {
 	switch {
 	case w.ended:
 		return "the session was ended", false
+	case w.removed:
+		return "the login is not good any more", false
 	case !w.now.Before(w.expires.Add(policy.ClockError)):
 		return "the session is too old", false
 	case !w.now.Before(w.idle.Add(policy.ClockError)):

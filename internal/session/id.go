@@ -21,8 +21,8 @@ var ErrBadID = errors.New("a session id is 32 lower-case hexadecimal digits")
 // NewID makes the id of a session that expires at this time.
 func NewID(expiresAt time.Time) ID {
 	var id ID
-	_, _ = rand.Read(id[:14]) // It never fails: it ends the program instead.
-	binary.BigEndian.PutUint16(id[14:], uint16(expiresAt.Unix()/int64(day/time.Second)))
+	_, _ = rand.Read(id[:14])                                                            // It never fails: it ends the program instead.
+	binary.BigEndian.PutUint16(id[14:], uint16(expiresAt.Unix()/int64(day/time.Second))) //nolint:gosec // It fits until 2149.
 	return id
 }
 

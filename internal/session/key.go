@@ -104,25 +104,33 @@ func (f *Facts) canonical(generation uint64) []byte {
 	form = binary.BigEndian.AppendUint64(form, generation)
 	form = appendText(form, f.Subject)
 	form = appendText(form, f.ClientID)
-	form = binary.BigEndian.AppendUint64(form, uint64(f.CreatedAt.Unix()))
-	form = binary.BigEndian.AppendUint64(form, uint64(f.ExpiresAt.Unix()))
+	form = appendTime(form, f.CreatedAt)
+	form = appendTime(form, f.ExpiresAt)
 	form = appendText(form, string(f.Source))
 	form = appendText(form, f.Claims)
 	form = appendTexts(form, f.Scopes)
 	return appendTexts(form, f.Audiences)
 }
 
+func appendTime(form []byte, t time.Time) []byte {
+	return binary.BigEndian.AppendUint64(form, uint64(t.Unix())) //nolint:gosec // All bits of it are kept.
+}
+
 func appendText(form []byte, text string) []byte {
-	form = binary.BigEndian.AppendUint32(form, uint32(len(text)))
+	form = appendLength(form, len(text))
 	return append(form, text...)
 }
 
 func appendTexts(form []byte, texts []string) []byte {
-	form = binary.BigEndian.AppendUint32(form, uint32(len(texts)))
+	form = appendLength(form, len(texts))
 	for _, text := range texts {
 		form = appendText(form, text)
 	}
 	return form
+}
+
+func appendLength(form []byte, length int) []byte {
+	return binary.BigEndian.AppendUint32(form, uint32(length)) //nolint:gosec // No fact has 4 GiB.
 }
 
 // generateKey reads a key from a source of randomness. The only error is that of the source.

@@ -239,7 +239,8 @@ func TestEnd(t *testing.T) {
 	w.refresh(t, second, session.Ended)
 	moved := *w.issuer
 	moved.URL += "/eu"
-	if result, err := w.manager.End(t.Context(), &moved, session.Request{Token: w.open(t, goodLogin()).RefreshToken.Reveal()}, session.EndLogout); err != nil || result.Reason != session.MACInvalid || result.Ended {
+	request := session.Request{Token: w.open(t, goodLogin()).RefreshToken.Reveal()}
+	if result, err := w.manager.End(t.Context(), &moved, request, session.EndLogout); err != nil || result.Reason != session.MACInvalid || result.Ended {
 		t.Errorf("End() of a session that the token does not vouch for = %+v, %v", result, err)
 	}
 	if result, err := w.manager.EndSession(t.Context(), w.issuer, session.NewID(noon), session.EndRevoked); err != nil || result.Reason != session.NotFound {

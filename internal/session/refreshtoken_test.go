@@ -197,7 +197,7 @@ func TestSecretsAreNotPrinted(t *testing.T) {
 	for _, bytes := range [][]byte{key.secret().root[4:12], key.secret().tag[4:12], decoded(t, vector)[36:44]} {
 		needles = append(needles, strings.Trim(fmt.Sprint(bytes), "[]"), strings.Trim(fmt.Sprintf("%#v", bytes), "[]byte{}"), string(bytes))
 	}
-	print := map[string]func(any) string{
+	printers := map[string]func(any) string{
 		"slog": func(v any) string {
 			var out bytes.Buffer
 			slog.New(slog.NewTextHandler(&out, nil)).Info("m", "v", v)
@@ -213,14 +213,14 @@ func TestSecretsAreNotPrinted(t *testing.T) {
 		},
 	}
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d", "% x", "%o", "%c"} {
-		print[verb] = func(v any) string { return fmt.Sprintf(verb, v) }
+		printers[verb] = func(v any) string { return fmt.Sprintf(verb, v) }
 	}
-	for how, print := range print {
-		if text := print(vector); how == "%v" && !strings.Contains(text, needles[0]) {
+	for how, printed := range printers {
+		if text := printed(vector); how == "%v" && !strings.Contains(text, needles[0]) {
 			t.Fatal("the search finds nothing, so the test would show nothing")
 		}
 		for name, value := range secrets() {
-			text := print(value)
+			text := printed(value)
 			for _, needle := range needles {
 				if strings.Contains(strings.ToLower(text), strings.ToLower(needle)) {
 					t.Errorf("%s of %s prints %q", how, name, text)

@@ -149,21 +149,21 @@ func testSwapRace(t *testing.T, store session.Store) {
 	const writers = 20
 	errs := make([]error, writers)
 	var writing sync.WaitGroup
-	for i := range writers {
+	for i := range uint64(writers) {
 		writing.Go(func() {
 			next := refreshed(created.State)
-			next.Generation = uint64(i) + 1
+			next.Generation = i + 1
 			_, errs[i] = store.CompareAndSwap(t.Context(), created, next)
 		})
 	}
 	writing.Wait()
 	winners := 0
 	got := get(t, store, created)
-	for i, err := range errs {
-		switch {
+	for i := range uint64(writers) {
+		switch err := errs[i]; {
 		case err == nil:
 			winners++
-			if got.Generation != uint64(i)+1 {
+			if got.Generation != i+1 {
 				t.Errorf("writer %d was told that it won, and the generation is %d", i, got.Generation)
 			}
 		case !errors.Is(err, session.ErrConflict):
