@@ -42,6 +42,14 @@ func (r *TokenIssuerReconciler) writeRing(ctx context.Context, issuer *v1alpha1.
 	return true, nil
 }
 
+var eventReasons = map[keyring.ChangeKind]string{
+	keyring.Created:   v1alpha1.EventKeyCreated,
+	keyring.Activated: v1alpha1.EventKeyActivated,
+	keyring.Retired:   v1alpha1.EventKeyRetired,
+	keyring.Removed:   v1alpha1.EventKeyRemoved,
+	keyring.Revoked:   v1alpha1.EventKeyRevoked,
+}
+
 // tell sends an event and writes a log line for each step in a key's life.
 func (r *TokenIssuerReconciler) tell(ctx context.Context, issuer *v1alpha1.TokenIssuer, changes []keyring.Change) {
 	log := ctrl.LoggerFrom(ctx)
@@ -52,7 +60,7 @@ func (r *TokenIssuerReconciler) tell(ctx context.Context, issuer *v1alpha1.Token
 			severity = corev1.EventTypeWarning
 		}
 		// Events that differ only in their note are merged into one, so the key is in the action too.
-		r.Recorder.Eventf(issuer, nil, severity, "Key"+string(change.Kind), string(change.Kind)+" "+change.KeyID, "Key %s: %s.", change.KeyID, change.Reason)
+		r.Recorder.Eventf(issuer, nil, severity, eventReasons[change.Kind], string(change.Kind)+" "+change.KeyID, "Key %s: %s.", change.KeyID, change.Reason)
 	}
 }
 
