@@ -212,3 +212,33 @@ func TestClockJumps(t *testing.T) {
 		}
 	})
 }
+
+// TestShortenedMaxAge follows a lowered max-age: the longer one counts until a while after the JWKS was seen published
+// with the new one, and however long that takes.
+func TestShortenedMaxAge(t *testing.T) {
+	policy := testPolicy()
+	before := ringOf(t, jose.ES256)
+	policy.MaxAge = 10 * time.Second
+	lowered := plan(t, epoch.Add(90*time.Minute), policy, before, published(before)).Ring
+	if lowered.MaxAge != 10*time.Second || lowered.LongestMaxAge() != time.Minute {
+		t.Fatalf("max-age %s, longest %s", lowered.MaxAge, lowered.LongestMaxAge())
+	}
+	unseen := published(lowered)
+	unseen.PublishedRevision = before.Revision
+	waiting := plan(t, epoch.Add(100*time.Minute), policy, lowered, unseen).Ring
+	if !waiting.FormerUntil.IsZero() {
+		t.Fatal("the longer max-age ends although nobody has seen the shorter one published")
+	}
+	ripe, _ := waiting.RipeAt(epoch.Add(100*time.Minute), policy)
+	if want := waiting.Next().PublishedAt.Add(time.Minute + policy.ClockSkew); !ripe.Equal(want) {
+		t.Errorf("meanwhile Next is ripe at %s, want %s", ripe, want)
+	}
+	now := epoch.Add(110 * time.Minute)
+	seen := plan(t, now, policy, waiting, published(waiting)).Ring
+	if want := now.Add(time.Minute + policy.ClockSkew); !seen.FormerUntil.Equal(want) {
+		t.Errorf("the longer max-age counts until %s, want %s", seen.FormerUntil, want)
+	}
+	if got := seen.maxAgeAt(seen.FormerUntil); got != 10*time.Second {
+		t.Errorf("after that copies live for %s", got)
+	}
+}
