@@ -8,6 +8,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -42,12 +43,14 @@ func (r *TokenIssuerReconciler) updateStatus(ctx context.Context, issuer *v1alph
 		return nil
 	}
 	issuer.Status = status
-	r.warn(issuer, before.Status.Conditions, status.Conditions)
-	err := r.Status().Patch(ctx, issuer, client.MergeFrom(before))
-	if client.IgnoreNotFound(err) != nil {
+	if err := r.Status().Patch(ctx, issuer, client.MergeFrom(before)); err != nil {
+		if apierrors.IsNotFound(err) {
+			return nil // an issuer that was deleted meanwhile needs none
+		}
 		return fmt.Errorf("writing the status: %w", err)
 	}
-	return nil // an issuer that was deleted meanwhile needs none
+	r.warn(issuer, before.Status.Conditions, status.Conditions)
+	return nil
 }
 
 // warn sends an event for each state that needs a person and was not there before.

@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/keyturn/keyturn/internal/moduleroot"
 )
 
 // folder is the demo's own, and everything that it leaves on the disk is in it. Shells know it as $DEMO.
@@ -38,7 +40,7 @@ func setUp(ctx context.Context, t *transcript) (s *stage, err error) {
 		return nil, errors.New("KUBEBUILDER_ASSETS is not set: run `make demo` or `make run`, which get kube-apiserver and etcd, " +
 			"or set it to the folder that `make assets` prints")
 	}
-	if s.root, err = moduleRoot(); err != nil {
+	if s.root, err = moduleroot.Find(); err != nil {
 		return nil, err
 	}
 	path, err := os.MkdirTemp("", "keyturn-demo-")
@@ -94,22 +96,6 @@ func (s *stage) tearDown() error {
 		failures = append(failures, fmt.Errorf("removing the demo's folder: %w; remove it by hand", err))
 	}
 	return errors.Join(failures...)
-}
-
-// moduleRoot returns the folder of go.mod, found upwards from the working directory.
-func moduleRoot() (string, error) {
-	start, err := os.Getwd()
-	if err != nil {
-		return "", fmt.Errorf("looking for go.mod: %w", err)
-	}
-	for folder := start; ; folder = filepath.Dir(folder) {
-		if _, err := os.Stat(filepath.Join(folder, "go.mod")); err == nil {
-			return folder, nil
-		}
-		if folder == filepath.Dir(folder) {
-			return "", fmt.Errorf("looking for go.mod upwards from %s: there is none; run the demo in a clone of the repository", start)
-		}
-	}
 }
 
 // seconds is a duration for people.

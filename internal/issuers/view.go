@@ -12,7 +12,6 @@ import (
 
 	"github.com/keyturn/keyturn/api/v1alpha1"
 	"github.com/keyturn/keyturn/internal/keyring"
-	"github.com/keyturn/keyturn/internal/remotejwks"
 	"github.com/keyturn/keyturn/internal/token"
 )
 
@@ -40,8 +39,8 @@ func newView(e *entry) (*view, error) {
 		maxLifetime: MaxLifetime(issuer),
 	}
 	if issuer.Spec.External != nil {
-		v.useSet(e.keySet())
-		v.token.Refetch = e.refetch
+		set, stale := e.keySet()
+		v.token.Keys, v.token.KeysStale, v.token.Refetch = set.Keys, stale, e.refetch
 		return v, nil
 	}
 	v.policy = SigningPolicy(issuer)
@@ -52,11 +51,6 @@ func newView(e *entry) (*view, error) {
 }
 
 func (v *view) external() bool { return v.policy.Algorithm == "" }
-
-// useSet takes the keys of an external issuer.
-func (v *view) useSet(set *remotejwks.Set, stale bool) {
-	v.token.Keys, v.token.KeysStale = set.Keys, stale
-}
 
 // useRing takes the keys of our own. Next is among them: a replica whose watch lags must accept what a key signs that
 // has just become Active.
@@ -74,6 +68,10 @@ func (v *view) useRing(ring *keyring.Ring, before *view) error {
 			}
 		}
 		v.token.Keys[key.ID] = key
+	}
+	if before != nil && before.ring == ring && before.token.URL == v.token.URL {
+		v.publication = before.publication // every change of the issuer's status comes by here
+		return nil
 	}
 	var err error
 	v.publication, err = newPublication(v.token.URL, ring)

@@ -13,6 +13,8 @@ import (
 
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
+
+	"github.com/keyturn/keyturn/internal/moduleroot"
 )
 
 // startTimeout bounds the start of kube-apiserver and of etcd, each. They take seconds; the bound is wide because a
@@ -74,7 +76,7 @@ func Start() (*envtest.Environment, error) {
 	if os.Getenv("KUBEBUILDER_ASSETS") == "" {
 		return nil, ErrNoAssets
 	}
-	root, err := moduleRoot()
+	root, err := moduleroot.Find()
 	if err != nil {
 		return nil, err
 	}
@@ -93,21 +95,4 @@ func Start() (*envtest.Environment, error) {
 			env.Stop())
 	}
 	return env, nil
-}
-
-// moduleRoot returns the folder of go.mod, found upwards from the working directory, which go test sets to the
-// package's own folder.
-func moduleRoot() (string, error) {
-	start, err := os.Getwd()
-	if err != nil {
-		return "", fmt.Errorf("looking for go.mod: %w", err)
-	}
-	for folder := start; ; folder = filepath.Dir(folder) {
-		if _, err := os.Stat(filepath.Join(folder, "go.mod")); err == nil {
-			return folder, nil
-		}
-		if folder == filepath.Dir(folder) {
-			return "", fmt.Errorf("looking for go.mod upwards from %s: there is none; run the tests from a clone of the repository", start)
-		}
-	}
 }

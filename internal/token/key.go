@@ -44,7 +44,7 @@ type Issuer struct {
 	// Revocations are asked on every request.
 	Revocations *revocation.Index
 	// Refetch, for an external issuer, fetches its keys anew because a token names one that is not in Keys, and returns
-	// the snapshot after it; at most once a second, and within the context's deadline. Nil for an issuer of our own.
+	// the snapshot after it; at most once a second, and waiting for 2 seconds at most. Nil for an issuer of our own.
 	Refetch func(keyID string) *Issuer
 }
 
