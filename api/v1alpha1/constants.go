@@ -31,6 +31,26 @@ const (
 	ComponentKeyring    = "keyring"
 	ComponentSigningKey = "signing-key"
 	ComponentJWKS       = "jwks"
+	// ComponentRefreshKeys is the Secret with the keys for refresh tokens.
+	ComponentRefreshKeys = "refresh-keys"
+)
+
+// Labels and the finalizer of a Session.
+const (
+	// LabelSubject is the first half of the SHA-256 of the subject, in hexadecimal, to find the Sessions of a subject by.
+	LabelSubject = "keyturn.dev/subject"
+	// LabelEnded is why a Session was ended. One that nobody has ended is without it.
+	LabelEnded = "keyturn.dev/ended"
+	// FinalizerSession keeps a Session that is deleted until its access tokens are denied by a TokenRevocation.
+	FinalizerSession = "keyturn.dev/deny-tokens"
+)
+
+// Verbs on a TokenIssuer that RBAC grants to workloads, beside those of the API server itself.
+const (
+	// VerbIssue lets a workload open sessions for any subject.
+	VerbIssue = "issue"
+	// VerbIntrospect lets a workload ask what a token is worth (RFC 7662).
+	VerbIntrospect = "introspect"
 )
 
 // Types of the Secrets that the operator writes.
@@ -39,12 +59,16 @@ const (
 	SecretTypeKeyring corev1.SecretType = "keyturn.dev/keyring"
 	// SecretTypeSigningKey is the type of the Secret that workloads mount.
 	SecretTypeSigningKey corev1.SecretType = "keyturn.dev/signing-key"
+	// SecretTypeRefreshKeys is the type of the Secret with the keys for refresh tokens, which only the operator reads.
+	SecretTypeRefreshKeys corev1.SecretType = "keyturn.dev/refresh-keys"
 )
 
 // Data keys of the Secrets and the ConfigMap.
 const (
 	// DataRing holds the ring document in the ring Secret.
 	DataRing = "ring.json"
+	// DataRefreshKeys holds the document with the keys for refresh tokens.
+	DataRefreshKeys = "keys.json"
 	// DataJWKS holds the JWK Set (RFC 7517 section 5) in the ConfigMap.
 	DataJWKS = "jwks.json"
 	// DataKeyPEM holds the private key as PKCS#8 (RFC 5208) in PEM. Absent for HS algorithms.

@@ -1,4 +1,4 @@
-// Package v1alpha1 holds the keyturn.dev/v1alpha1 API: TokenIssuer and TokenRevocation.
+// Package v1alpha1 holds the keyturn.dev/v1alpha1 API: TokenIssuer, TokenRevocation and Session.
 //
 // +kubebuilder:object:generate=true
 // +groupName=keyturn.dev
@@ -25,6 +25,7 @@ func addKnownTypes(scheme *runtime.Scheme) error {
 	scheme.AddKnownTypes(GroupVersion,
 		&TokenIssuer{}, &TokenIssuerList{},
 		&TokenRevocation{}, &TokenRevocationList{},
+		&Session{}, &SessionList{},
 	)
 	metav1.AddToGroupVersion(scheme, GroupVersion)
 	return nil

@@ -21,7 +21,7 @@ import (
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:printcolumn:name="Issuer URL",type=string,priority=1,JSONPath=`.spec.issuerURL`
 // +kubebuilder:printcolumn:name="Status",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
-// +kubebuilder:validation:XValidation:rule="!has(self.spec.signing) || !has(self.spec.signing.secret.name) || self.spec.signing.secret.name != self.metadata.name + '-keyring'",message="signing.secret.name must not be the name of the TokenIssuer + -keyring: that Secret holds the keys themselves"
+// +kubebuilder:validation:XValidation:rule="!has(self.spec.signing) || !has(self.spec.signing.secret.name) || !(self.spec.signing.secret.name in [self.metadata.name + '-keyring', self.metadata.name + '-refresh-keys'])",message="signing.secret.name must not be the name of the TokenIssuer + -keyring or -refresh-keys: those Secrets hold the keys themselves"
 // +kubebuilder:validation:XValidation:rule="size(self.metadata.name) <= 63",message="the name of a TokenIssuer must be no more than 63 characters, because it becomes a label value"
 type TokenIssuer struct {
 	metav1.TypeMeta   `json:",inline"`
@@ -54,6 +54,8 @@ type TokenIssuerList struct {
 // +kubebuilder:validation:XValidation:rule="!has(self.signing) || self.issuerURL.matches('^https://[^/]+(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*/?$')",message="the path of issuerURL must be plain when signing is set: segments of letters, digits, '-', '_', '~' and '.', so that every client spells it the same"
 // +kubebuilder:validation:XValidation:rule="!has(self.signing) || duration(self.signing.rotation.period) >= duration(self.jwks.maxAge) + duration(self.tokens.clockSkew) + duration(self.signing.secret.propagationDelay)",message="signing.rotation.period must be at least jwks.maxAge + tokens.clockSkew + signing.secret.propagationDelay: a new key may sign only when every verifier can know it, and the old one is in use until every workload has the new one"
 // +kubebuilder:validation:XValidation:rule="!has(self.signing) || (has(self.tokens.maxLifetime) ? duration(self.tokens.maxLifetime) : duration('15m')).getMilliseconds() <= 20 * duration(self.signing.rotation.period).getMilliseconds()",message="tokens.maxLifetime (15m when left out) must be at most 20 times signing.rotation.period, or too many retiring keys would fill the JWKS"
+// +kubebuilder:validation:XValidation:rule="!has(self.sessions) || has(self.signing)",message="sessions need signing: tokens of an external issuer are minted by somebody else"
+// +kubebuilder:validation:XValidation:rule="!has(self.sessions) || duration(self.sessions.accessLifetime) <= (has(self.tokens.maxLifetime) ? duration(self.tokens.maxLifetime) : duration('15m'))",message="sessions.accessLifetime must be at most tokens.maxLifetime (15m when left out), or every access token would be refused"
 type TokenIssuerSpec struct {
 	// The value of the claim "iss" (RFC 7519 section 4.1.1) and the base of the
 	// discovery document and the JWKS: an https URL without query and fragment
@@ -102,6 +104,11 @@ type TokenIssuerSpec struct {
 	// +optional
 	// +kubebuilder:default={}
 	JWKS JWKSPolicy `json:"jwks,omitzero"`
+
+	// Lets people and workloads log in: the issuer mints access tokens and
+	// refresh tokens. Without it Keyturn mints nothing. Only with signing.
+	// +optional
+	Sessions *SessionPolicy `json:"sessions,omitempty"`
 }
 
 // Algorithm is a JWS algorithm (RFC 7518 section 3.1, RFC 8037).

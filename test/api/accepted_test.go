@@ -48,6 +48,33 @@ tokens: {clockSkew: 0s}`},
 			`signing: {secret: {template: {annotations: {reloader.stakater.com/Match: "true", plain: ` + strings.Repeat("b", 4096) + `}}}}`},
 		{"tokens without a type", "TokenIssuer", signingIssuer, `tokens: {types: ["", JWT]}`},
 
+		{"sessions", "TokenIssuer", sessionsIssuer, ``},
+		{"users with a password", "TokenIssuer", passwordIssuer, ``},
+		{"users of an upstream", "TokenIssuer", upstreamIssuer, ``},
+		{"every way to log in", "TokenIssuer", sessionsIssuer, sources("staff:", "a:", "b:", "c.d-e_F0:")},
+		{"the shortest sessions", "TokenIssuer", sessionsIssuer,
+			`sessions: {accessLifetime: 10s, idleLifetime: 20s, absoluteLifetime: 20s, graceWindow: 0s, maxPerSubject: 1}`},
+		{"the longest sessions", "TokenIssuer", sessionsIssuer, `
+tokens: {maxLifetime: 24h}
+sessions: {accessLifetime: 24h, idleLifetime: 8760h, absoluteLifetime: 8760h, graceWindow: 1m, maxPerSubject: 100, afterRollback: EndSession}`},
+		{"access tokens of maxLifetime", "TokenIssuer", sessionsIssuer, `sessions: {accessLifetime: 15m}`},
+		{"a cookie and origins", "TokenIssuer", sessionsIssuer, `
+sessions:
+  cookie: {name: __Secure-shop, sameSite: Lax}
+  allowedOrigins: ["https://shop.example", "https://shop.example:8443", "http://localhost:3000", "http://127.0.0.1"]`},
+		{"claims of all sorts", "TokenIssuer", sessionsIssuer, `
+sessions:
+  audiences: [shop-api]
+  scopes: [orders:read]
+  claims: {fixed: [{name: tenant, value: shop}, {name: empty, value: ""}, {name: roles, values: [a, ""]}], fromLogin: [groups, email]}`},
+		{"claims of an upstream", "TokenIssuer", upstreamIssuer,
+			`sessions: {login: {upstreams: [` + upstream(`{subjectClaim: oid, claims: [{name: groups, from: roles}, {name: email}]}`) + `]}}`},
+		{"a session", "Session", session, ``},
+		{"an ended session", "Session", session, endedSession},
+		{"a session with everything", "Session", session, `
+spec: {scopes: [orders:read], claims: '{"groups": ["staff"]}', source: Upstream}
+state: {generation: 9007199254740991}`},
+
 		{"discovery", "TokenIssuer", externalIssuer, ``},
 		{"a trailing slash of somebody else", "TokenIssuer", externalIssuer, `issuerURL: https://tenant.login.example/`},
 		{"an upper-case path of somebody else", "TokenIssuer", externalIssuer, `issuerURL: https://login.example/Realms/A%20B/verify`},
@@ -67,7 +94,7 @@ tokens: {clockSkew: 0s}`},
 		{"all", "TokenRevocation", revocation, `{all: true, issuedBefore: "2026-01-01T00:00:00Z", reason: leak, retainAfterExpiry: true}`},
 	} {
 		t.Run(test.kind+"/"+test.name, func(t *testing.T) {
-			created := object(t, test.kind, "accepted", test.base, test.change)
+			created := object(t, test.kind, nameOf(test.kind), test.base, test.change)
 			if err := server.Create(t.Context(), created, client.DryRunAll); err != nil {
 				t.Errorf("refused: %v", err)
 			}
@@ -94,6 +121,25 @@ tokens: {clockSkew: 30s, groupsClaim: groups}
 jwks: {maxAge: 10m}`
 )
 
+const (
+	commonDefaults = `
+sessions:
+  accessLifetime: 10m
+  idleLifetime: 72h
+  absoluteLifetime: 336h
+  graceWindow: 10s
+  afterRollback: MoveForward
+  maxPerSubject: 10
+  cookie: {name: __Secure-keyturn, sameSite: Strict}
+  rateLimits: {loginPerAddress: 30, loginPerUser: 10, refreshPerSession: 30}`
+	sessionsDefaults = commonDefaults + `
+  login: {serviceAccounts: {}}`
+	passwordDefaults = commonDefaults + `
+  login: {htpasswd: {secretRef: {name: users}, subjectPrefix: ""}}`
+	upstreamDefaults = commonDefaults + `
+  login: {upstreams: [{issuerURL: "` + upstreamURL + `", audiences: [web], subjectClaim: sub, subjectPrefix: ""}]}`
+)
+
 // TestDefaults compares the smallest specs, after the API server has filled them in, with what the fields' comments say.
 func TestDefaults(t *testing.T) {
 	server := apiServer(t)
@@ -101,6 +147,9 @@ func TestDefaults(t *testing.T) {
 		{"signing", "TokenIssuer", signingIssuer, signingDefaults},
 		{"external", "TokenIssuer", externalIssuer, externalDefaults},
 		{"revocation", "TokenRevocation", revocation + "\nsubject: alice", "issuerRef: {name: shop}\nsubject: alice"},
+		{"sessions", "TokenIssuer", sessionsIssuer, signingDefaults + sessionsDefaults},
+		{"users with a password", "TokenIssuer", passwordIssuer, signingDefaults + passwordDefaults},
+		{"users of an upstream", "TokenIssuer", upstreamIssuer, signingDefaults + upstreamDefaults},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			created := object(t, test.kind, "defaults", test.base, "")
@@ -126,6 +175,10 @@ func TestDefaultsOfTypedClient(t *testing.T) {
 		"signing": {v1alpha1.TokenIssuerSpec{
 			IssuerURL: "https://tokens.shop.example", Audiences: []string{"shop-api"}, Signing: &v1alpha1.Signing{},
 		}, signingDefaults},
+		"sessions": {v1alpha1.TokenIssuerSpec{
+			IssuerURL: "https://tokens.shop.example", Audiences: []string{"shop-api"}, Signing: &v1alpha1.Signing{},
+			Sessions: &v1alpha1.SessionPolicy{Login: v1alpha1.LoginSources{ServiceAccounts: &v1alpha1.ServiceAccountLogin{}}},
+		}, signingDefaults + sessionsDefaults},
 		"external": {v1alpha1.TokenIssuerSpec{
 			IssuerURL: "https://login.shop.example/realms/shop", Audiences: []string{"shop-api"}, External: &v1alpha1.External{},
 		}, externalDefaults},

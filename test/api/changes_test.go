@@ -5,7 +5,6 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/yaml"
 )
 
 const (
@@ -53,7 +52,7 @@ var forbiddenChanges = []change{
 
 func TestForbiddenChanges(t *testing.T) {
 	server := apiServer(t)
-	for _, c := range forbiddenChanges {
+	for _, c := range append(forbiddenSessionChanges, forbiddenChanges...) {
 		t.Run(c.kind+"/"+c.name, func(t *testing.T) {
 			expectRefused(t, update(t, server, c), c.claim)
 		})
@@ -70,6 +69,11 @@ func TestAllowedChanges(t *testing.T) {
 		{name: "the place of the keys", base: externalIssuer, before: `external: {fromCluster: true}`,
 			after: `external: {fromCluster: false, jwksURL: "https://login.shop.example/keys"}`, claim: issuer("", "")},
 		{name: "the reason", base: revocation, before: `subject: alice`, after: `reason: left the company`, claim: denial("", "")},
+		{name: "a refresh", base: session, before: usedSession,
+			after: `state: {generation: 6, rotatedAt: "2026-01-02T00:00:00.000000Z", idleUntil: "2026-01-05T00:00:00.000000Z"}`, claim: login("", "")},
+		{name: "the end of a session", base: session, before: usedSession, after: endedSession, claim: login("", "")},
+		{name: "sessions, by setting them later", base: signingIssuer, after: `sessions: {login: {serviceAccounts: {}}}`, claim: issuer("", "")},
+		{name: "sessions, by taking them away", base: sessionsIssuer, after: `sessions: null`, claim: issuer("", "")},
 		{name: "the retention", base: revocation, before: `all: true`, after: `retainAfterExpiry: true`, claim: denial("", "")},
 	} {
 		t.Run(c.kind+"/"+c.name, func(t *testing.T) {
@@ -83,7 +87,7 @@ func TestAllowedChanges(t *testing.T) {
 // update creates the object, changes it, deletes it again and returns what the API server said to the change.
 func update(t *testing.T, server client.Client, c change) error {
 	t.Helper()
-	existing := object(t, c.kind, "changed", c.base, c.before)
+	existing := object(t, c.kind, nameOf(c.kind), c.base, c.before)
 	if err := server.Create(t.Context(), existing); err != nil {
 		t.Fatalf("the spec before the change is refused: %v", err)
 	}
@@ -97,12 +101,8 @@ func update(t *testing.T, server client.Client, c change) error {
 	return server.Update(t.Context(), changed, client.DryRunAll)
 }
 
-// putOver changes the spec of the object by a JSON merge patch in YAML.
+// putOver changes the object by a JSON merge patch in YAML.
 func putOver(t *testing.T, target *unstructured.Unstructured, patch string) {
 	t.Helper()
-	var fields map[string]any
-	if err := yaml.Unmarshal([]byte(patch), &fields); err != nil {
-		t.Fatalf("the table holds bad YAML: %v\n%s", err, patch)
-	}
-	overlay(target.Object["spec"].(map[string]any), fields)
+	overlay(changeable(target), fieldsOf(t, patch))
 }

@@ -28,12 +28,12 @@ type claim struct {
 // and none is tested that no longer exists.
 func TestEveryClaimIsViolated(t *testing.T) {
 	tested := map[claim]bool{}
-	for _, refused := range [][]refusal{issuerRefusals, externalRefusals, revocationRefusals} {
+	for _, refused := range refusals {
 		for _, r := range refused {
 			tested[r.claim] = true
 		}
 	}
-	for _, change := range forbiddenChanges {
+	for _, change := range append(forbiddenSessionChanges, forbiddenChanges...) {
 		tested[change.claim] = true
 	}
 	claimed := map[claim]bool{}
@@ -41,7 +41,11 @@ func TestEveryClaimIsViolated(t *testing.T) {
 		root := definition.Spec.Versions[0].Schema.OpenAPIV3Schema
 		w := schemaWalk{kind: definition.Spec.Names.Kind, claims: claimed}
 		w.rules(root, "<nil>")
-		w.visit(root.Properties["spec"], "spec")
+		for _, part := range []string{"spec", "state"} {
+			if schema, ok := root.Properties[part]; ok {
+				w.visit(schema, part)
+			}
+		}
 	}
 	if len(claimed) == 0 {
 		t.Fatal("the schemas claim nothing: the walk over them is broken")
@@ -96,6 +100,12 @@ func (w schemaWalk) bounds(schema *apiextensionsv1.JSONSchemaProps, field string
 	}
 	if schema.Pattern != "" {
 		w.add(field, fmt.Sprintf("should match '%s'", schema.Pattern))
+	}
+	if schema.Minimum != nil {
+		w.add(field, fmt.Sprintf("should be greater than or equal to %.0f", *schema.Minimum))
+	}
+	if schema.Maximum != nil {
+		w.add(field, fmt.Sprintf("should be less than or equal to %.0f", *schema.Maximum))
 	}
 	if schema.MinItems != nil {
 		w.add(field, fmt.Sprintf("should have at least %d items", *schema.MinItems))

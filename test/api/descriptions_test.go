@@ -11,15 +11,17 @@ import (
 
 // TestEveryFieldIsDescribed keeps `kubectl explain` complete: it is the reference of the API.
 func TestEveryFieldIsDescribed(t *testing.T) {
-	if n := len(testenv.Environment(t).CRDs); n != 2 {
-		t.Fatalf("the API server holds %d custom resources, want TokenIssuer and TokenRevocation", n)
+	if n := len(testenv.Environment(t).CRDs); n != 3 {
+		t.Fatalf("the API server holds %d custom resources, want TokenIssuer, TokenRevocation and Session", n)
 	}
 	for _, definition := range testenv.Environment(t).CRDs {
 		kind := definition.Spec.Names.Kind
 		root := definition.Spec.Versions[0].Schema.OpenAPIV3Schema
 		expectDescribed(t, kind, *root)
-		for _, part := range []string{"spec", "status"} {
-			expectDescribed(t, kind+"."+part, root.Properties[part])
+		for _, part := range []string{"spec", "status", "state"} {
+			if schema, ok := root.Properties[part]; ok {
+				expectDescribed(t, kind+"."+part, schema)
+			}
 		}
 	}
 }
@@ -36,7 +38,7 @@ func expectDescribed(t *testing.T, path string, schema apiextensionsv1.JSONSchem
 		schema = *schema.Items.Schema
 	}
 	for name, property := range schema.Properties {
-		if strings.Contains(path, ".") { // Beside spec and status, the object itself has only what all objects have.
+		if strings.Contains(path, ".") { // Beside its parts, the object itself has only what all objects have.
 			expectDescribed(t, path+"."+name, property)
 		}
 	}

@@ -12,8 +12,11 @@ var (
 var issuerRefusals = []refusal{
 	{name: "a name that cannot be a label value", base: signingIssuer, objectName: strings.Repeat("n", 64),
 		claim: issuer("<nil>", "the name of a TokenIssuer must be no more than 63 characters, because it becomes a label value")},
-	{name: "the mounted Secret named like the ring", base: signingIssuer, change: `signing: {secret: {name: refused-keyring}}`,
-		claim: issuer("<nil>", "signing.secret.name must not be the name of the TokenIssuer + -keyring: that Secret holds the keys themselves")},
+	{name: "the mounted Secret named like the ring", base: signingIssuer, objectName: "shop", change: `signing: {secret: {name: shop-keyring}}`,
+		claim: issuer("<nil>", "signing.secret.name must not be the name of the TokenIssuer + -keyring or -refresh-keys: those Secrets hold the keys themselves")},
+	{name: "the mounted Secret named like that of the refresh tokens", base: signingIssuer, objectName: "shop",
+		change: `signing: {secret: {name: shop-refresh-keys}}`,
+		claim:  issuer("<nil>", "signing.secret.name must not be the name of the TokenIssuer + -keyring or -refresh-keys: those Secrets hold the keys themselves")},
 	{name: "neither signing nor external", base: signingIssuer, change: `signing: null`,
 		claim: issuer("spec", "set exactly one of signing (the operator holds the keys) and external (somebody else does)")},
 	{name: "both signing and external", base: signingIssuer, change: `external: {}`,

@@ -9,6 +9,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/json"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 
@@ -49,22 +50,52 @@ issuerRef: {name: shop}`
 )
 
 // object returns an object of the kind whose spec is base with the fields of change put over it; null removes a field.
+// For a Session, base and change hold its state too.
 func object(t *testing.T, kind, name, base, change string) *unstructured.Unstructured {
 	t.Helper()
 	spec := map[string]any{}
 	for _, document := range []string{base, change} {
-		var fields map[string]any
-		if err := yaml.Unmarshal([]byte(document), &fields); err != nil {
-			t.Fatalf("the table holds bad YAML: %v\n%s", err, document)
-		}
-		overlay(spec, fields)
+		overlay(spec, fieldsOf(t, document))
 	}
-	return &unstructured.Unstructured{Object: map[string]any{
-		"apiVersion": v1alpha1.GroupVersion.String(),
-		"kind":       kind,
-		"metadata":   map[string]any{"name": name, "namespace": namespace},
-		"spec":       spec,
-	}}
+	made := &unstructured.Unstructured{Object: map[string]any{"spec": spec}}
+	if kind == "Session" {
+		made.Object = spec
+	}
+	made.SetAPIVersion(v1alpha1.GroupVersion.String())
+	made.SetKind(kind)
+	made.SetNamespace(namespace)
+	made.SetName(name)
+	return made
+}
+
+// fieldsOf reads YAML with whole numbers as int64, as they come from the API server.
+func fieldsOf(t *testing.T, document string) map[string]any {
+	t.Helper()
+	var fields map[string]any
+	text, err := yaml.YAMLToJSON([]byte(document))
+	if err == nil {
+		err = json.Unmarshal(text, &fields)
+	}
+	if err != nil {
+		t.Fatalf("the table holds bad YAML: %v\n%s", err, document)
+	}
+	return fields
+}
+
+// changeable is what the tables change of an object.
+func changeable(object *unstructured.Unstructured) map[string]any {
+	if object.GetKind() == "Session" {
+		return object.Object
+	}
+	return object.Object["spec"].(map[string]any)
+}
+
+// nameOf returns a name that an object of the kind may have.
+func nameOf(kind string) string {
+	if kind == "Session" {
+		return sessionID
+	}
+	return "shop"
 }
 
 // overlay is a JSON merge patch (RFC 7396).

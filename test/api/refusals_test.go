@@ -19,13 +19,18 @@ type refusal struct {
 	claim
 }
 
+// refusals are all tables of invalid objects.
+var refusals = [][]refusal{
+	issuerRefusals, externalRefusals, revocationRefusals, sessionsRefusals, loginRefusals, sessionRefusals,
+}
+
 // TestRefused creates each invalid object.
 func TestRefused(t *testing.T) {
 	server := apiServer(t)
-	for _, table := range [][]refusal{issuerRefusals, externalRefusals, revocationRefusals} {
+	for _, table := range refusals {
 		for _, r := range table {
 			t.Run(r.kind+"/"+r.name, func(t *testing.T) {
-				name := cmp.Or(r.objectName, "refused")
+				name := cmp.Or(r.objectName, nameOf(r.kind))
 				err := server.Create(t.Context(), object(t, r.kind, name, r.base, r.change), client.DryRunAll)
 				expectRefused(t, err, r.claim)
 			})
