@@ -8,6 +8,7 @@ import (
 
 	"github.com/keyturn/keyturn/api/v1alpha1"
 	"github.com/keyturn/keyturn/internal/keyring"
+	"github.com/keyturn/keyturn/internal/session"
 )
 
 // Defaults of tokens.maxLifetime, which depend on who signs and so cannot stand in the schema.
@@ -33,6 +34,35 @@ func SigningPolicy(issuer *v1alpha1.TokenIssuer) keyring.Policy {
 		policy.KeySize = int(*size)
 	}
 	return policy
+}
+
+// SessionPolicy is what the spec of an issuer with sessions asks of them.
+func SessionPolicy(issuer *v1alpha1.TokenIssuer) session.Policy {
+	spec := issuer.Spec.Sessions
+	policy := session.Policy{
+		AccessLifetime:   spec.AccessLifetime.Duration,
+		IdleLifetime:     spec.IdleLifetime.Duration,
+		AbsoluteLifetime: spec.AbsoluteLifetime.Duration,
+		GraceWindow:      spec.GraceWindow.Duration,
+		ClockError:       session.DefaultClockError,
+		EndAfterRollback: spec.AfterRollback == v1alpha1.RollbackEndSession,
+		MaxPerSubject:    int(spec.MaxPerSubject),
+		Audiences:        spec.Audiences,
+		Scopes:           spec.Scopes,
+	}
+	if len(policy.Audiences) == 0 {
+		policy.Audiences = issuer.Spec.Audiences
+	}
+	return policy
+}
+
+// RefreshKeyPolicy is what the spec of an issuer with sessions asks of the keys for refresh tokens. Revoked key ids are the
+// caller's to add.
+func RefreshKeyPolicy(issuer *v1alpha1.TokenIssuer) session.KeyPolicy {
+	return session.KeyPolicy{
+		ClockSkew:        issuer.Spec.Tokens.ClockSkew.Duration,
+		AbsoluteLifetime: issuer.Spec.Sessions.AbsoluteLifetime.Duration,
+	}
 }
 
 // MaxLifetime is the longest lifetime that the spec allows a token.

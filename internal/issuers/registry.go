@@ -12,6 +12,7 @@ import (
 	"github.com/keyturn/keyturn/internal/keyring"
 	"github.com/keyturn/keyturn/internal/remotejwks"
 	"github.com/keyturn/keyturn/internal/revocation"
+	"github.com/keyturn/keyturn/internal/session"
 	"github.com/keyturn/keyturn/internal/token"
 )
 
@@ -34,6 +35,8 @@ type table struct {
 type entry struct {
 	issuer *v1alpha1.TokenIssuer
 	ring   *keyring.Ring
+	// refreshKeys are those of an issuer with sessions.
+	refreshKeys *session.Keys
 	// keySet and refetch are those of an external issuer's fetcher.
 	keySet  func() (set *remotejwks.Set, stale bool)
 	refetch func(keyID string) *token.Issuer
@@ -69,12 +72,20 @@ func (r *Registry) PublicationByURL(issuerURL string) *Publication {
 
 // PublicationByName implements Publications. An issuer that does not own its URL publishes nothing.
 func (r *Registry) PublicationByName(namespace, name string) *Publication {
+	if v := r.owner(namespace, name); v != nil {
+		return v.publication
+	}
+	return nil
+}
+
+// owner returns the issuer of this name if it owns its URL.
+func (r *Registry) owner(namespace, name string) *view {
 	t := r.table.Load()
 	v := t.byName[types.NamespacedName{Namespace: namespace, Name: name}]
 	if v == nil || t.byURL[v.token.URL] != v {
 		return nil
 	}
-	return v.publication
+	return v
 }
 
 // RuleApplied says whether the rule with this id, of this issuer, is in force in this replica.
@@ -129,6 +140,11 @@ func (r *Registry) deleteIssuer(name types.NamespacedName) {
 // setRing makes a ring known; nil when it is gone.
 func (r *Registry) setRing(name types.NamespacedName, ring *keyring.Ring) error {
 	return r.change(name, func(e *entry) { e.ring = ring })
+}
+
+// setRefreshKeys makes the keys for refresh tokens known; nil when they are gone.
+func (r *Registry) setRefreshKeys(name types.NamespacedName, keys *session.Keys) error {
+	return r.change(name, func(e *entry) { e.refreshKeys = keys })
 }
 
 // keysChanged renders an external issuer anew.
@@ -190,7 +206,7 @@ func (r *Registry) entry(name types.NamespacedName) *entry {
 }
 
 func (r *Registry) forgetEmpty(name types.NamespacedName) {
-	if e := r.entries[name]; e.issuer == nil && e.ring == nil && e.rules.Len() == 0 {
+	if e := r.entries[name]; e.issuer == nil && e.ring == nil && e.refreshKeys == nil && e.rules.Len() == 0 {
 		delete(r.entries, name)
 	}
 }

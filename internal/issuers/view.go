@@ -3,9 +3,6 @@ package issuers
 import (
 	"crypto/sha256"
 	"encoding/base64"
-	"encoding/json"
-	"fmt"
-	"slices"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
@@ -20,6 +17,8 @@ type view struct {
 	token       token.Issuer
 	publication *Publication
 	maxLifetime time.Duration
+	// authority is nil for an issuer without sessions.
+	authority *Authority
 
 	// ring and policy are for the metrics; ring is nil for an external issuer.
 	ring   *keyring.Ring
@@ -44,17 +43,19 @@ func newView(e *entry) (*view, error) {
 		return v, nil
 	}
 	v.policy = SigningPolicy(issuer)
-	if err := v.useRing(e.ring, e.view); err != nil {
+	if err := v.useRing(e.ring, e.view, issuer.Spec.Sessions != nil); err != nil {
 		return nil, err
 	}
-	return v, nil
+	var err error
+	v.authority, err = newAuthority(e, v)
+	return v, err
 }
 
 func (v *view) external() bool { return v.policy.Algorithm == "" }
 
 // useRing takes the keys of our own. Next is among them: a replica whose watch lags must accept what a key signs that
 // has just become Active.
-func (v *view) useRing(ring *keyring.Ring, before *view) error {
+func (v *view) useRing(ring *keyring.Ring, before *view, sessions bool) error {
 	v.ring = ring
 	v.token.Keys = map[string]*token.Key{}
 	if ring == nil {
@@ -69,12 +70,12 @@ func (v *view) useRing(ring *keyring.Ring, before *view) error {
 		}
 		v.token.Keys[key.ID] = key
 	}
-	if before != nil && before.ring == ring && before.token.URL == v.token.URL {
+	if before != nil && before.ring == ring && before.token.URL == v.token.URL && sessions == (before.authority != nil) {
 		v.publication = before.publication // every change of the issuer's status comes by here
 		return nil
 	}
 	var err error
-	v.publication, err = newPublication(v.token.URL, ring)
+	v.publication, err = newPublication(v.token.URL, ring, sessions)
 	return err
 }
 
@@ -95,26 +96,14 @@ func verificationKey(key *keyring.Key, maxLifetime time.Duration) *token.Key {
 }
 
 // newPublication renders the documents of an issuer of our own. The max-age is the ring's: what it has counted with.
-func newPublication(issuerURL string, ring *keyring.Ring) (*Publication, error) {
+func newPublication(issuerURL string, ring *keyring.Ring, sessions bool) (*Publication, error) {
 	jwks, err := ring.JWKS()
 	if err != nil {
 		return nil, err
 	}
-	var algorithms []string
-	for i := range ring.Keys {
-		if name := string(ring.Keys[i].Algorithm); !slices.Contains(algorithms, name) {
-			algorithms = append(algorithms, name)
-		}
-	}
-	discovery, err := json.Marshal(metadata{
-		Issuer:        issuerURL,
-		JWKSURI:       JWKSURL(issuerURL),
-		ResponseTypes: []string{"id_token"},
-		SubjectTypes:  []string{"public"},
-		Algorithms:    algorithms,
-	})
+	discovery, err := newMetadata(issuerURL, ring, sessions)
 	if err != nil {
-		return nil, fmt.Errorf("rendering the discovery document: %w", err)
+		return nil, err
 	}
 	return &Publication{
 		IssuerURL: issuerURL, JWKS: newDocument(jwks), Discovery: newDocument(discovery), MaxAge: ring.MaxAge,
@@ -123,16 +112,6 @@ func newPublication(issuerURL string, ring *keyring.Ring) (*Publication, error) 
 
 // JWKSURL is where the JWKS of an issuer of our own is served.
 func JWKSURL(issuerURL string) string { return issuerURL + "/.well-known/jwks.json" }
-
-// metadata has the fields that OpenID Connect Discovery 1.0 section 3 requires of every provider, as far as an issuer
-// without endpoints has them, and RFC 8414 section 2.
-type metadata struct {
-	Issuer        string   `json:"issuer"`
-	JWKSURI       string   `json:"jwks_uri"`
-	ResponseTypes []string `json:"response_types_supported"`
-	SubjectTypes  []string `json:"subject_types_supported"`
-	Algorithms    []string `json:"id_token_signing_alg_values_supported"`
-}
 
 func newDocument(body []byte) Document {
 	sum := sha256.Sum256(body)

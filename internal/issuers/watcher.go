@@ -17,6 +17,7 @@ import (
 	"github.com/keyturn/keyturn/internal/keyring"
 	"github.com/keyturn/keyturn/internal/remotejwks"
 	"github.com/keyturn/keyturn/internal/revocation"
+	"github.com/keyturn/keyturn/internal/session"
 )
 
 // Watcher feeds the registry of this replica from the API server: TokenIssuers, ring Secrets and TokenRevocations. It
@@ -75,7 +76,7 @@ func (w *Watcher) Start(ctx context.Context) error {
 		{&v1alpha1.TokenIssuer{}, handler(
 			func(issuer *v1alpha1.TokenIssuer) { w.issuerChanged(ctx, issuer) },
 			w.issuerDeleted)},
-		{&corev1.Secret{}, handler(w.ringChanged, w.ringDeleted)},
+		{&corev1.Secret{}, handler(w.secretChanged, w.secretDeleted)},
 		{&v1alpha1.TokenRevocation{}, handler(w.revocationChanged, w.revocationDeleted)},
 	}
 	var synced []toolscache.InformerSynced
@@ -121,9 +122,7 @@ func (w *Watcher) issuerChanged(ctx context.Context, issuer *v1alpha1.TokenIssue
 	} else {
 		w.externals.stop(nameOf(issuer))
 	}
-	if err := w.registry.setIssuer(issuer, attach); err != nil {
-		w.log.Error(err, "taking over an issuer", "issuer", nameOf(issuer).String())
-	}
+	w.tell(w.registry.setIssuer(issuer, attach), "taking over an issuer", nameOf(issuer))
 }
 
 func (w *Watcher) issuerDeleted(issuer *v1alpha1.TokenIssuer) {
@@ -132,25 +131,38 @@ func (w *Watcher) issuerDeleted(issuer *v1alpha1.TokenIssuer) {
 	w.forget(issuer.Namespace, issuer.Name)
 }
 
-// ringChanged takes over a ring. One that cannot be read changes nothing: the last good one goes on verifying, and the
-// controller says in the issuer's status what is wrong.
-func (w *Watcher) ringChanged(secret *corev1.Secret) {
-	name, ok := ringOf(secret)
-	if !ok {
-		return
+// secretChanged takes over a ring, or keys for refresh tokens. What cannot be read changes nothing: the last good ones go
+// on, and the controller says in the issuer's status what is wrong.
+func (w *Watcher) secretChanged(secret *corev1.Secret) {
+	if name, ok := secretOf(secret, v1alpha1.SecretTypeKeyring, RingSecretName); ok {
+		ring, err := keyring.Decode(secret.Data[v1alpha1.DataRing])
+		if err == nil {
+			err = w.registry.setRing(name, ring)
+		}
+		w.tell(err, "taking over a ring", name)
 	}
-	ring, err := keyring.Decode(secret.Data[v1alpha1.DataRing])
-	if err == nil {
-		err = w.registry.setRing(name, ring)
-	}
-	if err != nil {
-		w.log.Error(err, "taking over a ring", "issuer", name.String())
+	if name, ok := secretOf(secret, v1alpha1.SecretTypeRefreshKeys, RefreshKeysSecretName); ok {
+		keys, err := session.DecodeKeys(secret.Data[v1alpha1.DataRefreshKeys])
+		if err == nil {
+			err = w.registry.setRefreshKeys(name, keys)
+		}
+		w.tell(err, "taking over the keys for refresh tokens", name)
 	}
 }
 
-func (w *Watcher) ringDeleted(secret *corev1.Secret) {
-	if name, ok := ringOf(secret); ok {
-		_ = w.registry.setRing(name, nil) // without a ring there is nothing that could fail to render
+func (w *Watcher) tell(err error, doing string, issuer types.NamespacedName) {
+	if err != nil {
+		w.log.Error(err, doing, "issuer", issuer.String())
+	}
+}
+
+// secretDeleted cannot fail: with less there is nothing that could fail to render.
+func (w *Watcher) secretDeleted(secret *corev1.Secret) {
+	if name, ok := secretOf(secret, v1alpha1.SecretTypeKeyring, RingSecretName); ok {
+		_ = w.registry.setRing(name, nil)
+	}
+	if name, ok := secretOf(secret, v1alpha1.SecretTypeRefreshKeys, RefreshKeysSecretName); ok {
+		_ = w.registry.setRefreshKeys(name, nil)
 	}
 }
 
@@ -162,10 +174,11 @@ func (w *Watcher) revocationDeleted(revocation *v1alpha1.TokenRevocation) {
 	w.registry.deleteRule(IssuerOf(revocation), string(revocation.UID))
 }
 
-// ringOf returns the issuer that a ring Secret belongs to; false for any other Secret.
-func ringOf(secret *corev1.Secret) (types.NamespacedName, bool) {
+// secretOf returns the issuer that a Secret of this type and with the name that follows from its issuer belongs to; false
+// for any other Secret.
+func secretOf(secret *corev1.Secret, of corev1.SecretType, nameFor func(issuer string) string) (types.NamespacedName, bool) {
 	name := secret.Labels[v1alpha1.LabelIssuer]
-	if secret.Type != v1alpha1.SecretTypeKeyring || secret.Name != RingSecretName(name) {
+	if secret.Type != of || secret.Name != nameFor(name) {
 		return types.NamespacedName{}, false
 	}
 	return types.NamespacedName{Namespace: secret.Namespace, Name: name}, true
@@ -173,6 +186,9 @@ func ringOf(secret *corev1.Secret) (types.NamespacedName, bool) {
 
 // RingSecretName is the name of the Secret that holds an issuer's ring.
 func RingSecretName(issuer string) string { return issuer + "-keyring" }
+
+// RefreshKeysSecretName is the name of the Secret that holds the keys for an issuer's refresh tokens.
+func RefreshKeysSecretName(issuer string) string { return issuer + "-refresh-keys" }
 
 // IssuerOf returns the issuer that a revocation is about.
 func IssuerOf(revocation *v1alpha1.TokenRevocation) types.NamespacedName {
