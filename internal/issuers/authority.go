@@ -96,7 +96,7 @@ func newAuthority(e *entry, v *view) (*Authority, error) {
 
 func newSigner(ring *keyring.Ring) (*token.Signer, error) {
 	active := ring.Active()
-	return token.NewSigner(&active.JWK, active.Algorithm)
+	return token.NewSigner(&active.JWK, active.Algorithm, active.MaxLifetime)
 }
 
 func fixedClaims(spec *v1alpha1.SessionPolicy) map[string]any {

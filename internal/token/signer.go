@@ -21,7 +21,7 @@ const idBytes = 16
 type AccessToken struct {
 	Issuer, Subject, ClientID, SessionID string
 	Audiences, Scopes                    []string
-	// IssuedAt and Expiry are cut to whole seconds, since readers of "iat" and "exp" often know no others.
+	// IssuedAt and Expiry are "iat" and "exp", in whole seconds, since many readers know no others. "nbf" is "iat".
 	IssuedAt, Expiry time.Time
 	// Extra are further claims. Those that Keyturn sets itself are not taken from here.
 	Extra map[string]any
@@ -29,25 +29,32 @@ type AccessToken struct {
 
 // Signer signs access tokens with one key. It is immutable and safe for concurrent use.
 type Signer struct {
-	keyID  string
-	signer jose.Signer
+	keyID       string
+	signer      jose.Signer
+	maxLifetime time.Duration
 }
 
-// NewSigner returns a signer with a private or symmetric key, which signs by this algorithm alone.
-func NewSigner(key *jose.JSONWebKey, algorithm jose.SignatureAlgorithm) (*Signer, error) {
+// NewSigner returns a signer with a private or symmetric key, which signs by this algorithm alone, and nothing that lives
+// longer than maxLifetime: verifiers hold the key to it, and it leaves the JWKS when the last such token has expired.
+func NewSigner(key *jose.JSONWebKey, algorithm jose.SignatureAlgorithm, maxLifetime time.Duration) (*Signer, error) {
 	options := (&jose.SignerOptions{}).WithType(accessTokenType).WithHeader("kid", key.KeyID)
 	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: algorithm, Key: key.Key}, options)
 	if err != nil {
 		return nil, fmt.Errorf("preparing the key %s to sign: %w", key.KeyID, err)
 	}
-	return &Signer{keyID: key.KeyID, signer: signer}, nil
+	return &Signer{keyID: key.KeyID, signer: signer, maxLifetime: maxLifetime}, nil
 }
 
 // KeyID is the value of the header "kid".
 func (s *Signer) KeyID() string { return s.keyID }
 
-// Sign returns the token in its compact form, with an id (claim "jti") of its own.
+// Sign returns the token in its compact form, with an id (claim "jti") of its own. It cuts the times of t to what the token
+// says, and t.Expiry to what the key may vouch for.
 func (s *Signer) Sign(t *AccessToken) (string, error) {
+	t.IssuedAt, t.Expiry = t.IssuedAt.UTC().Truncate(time.Second), t.Expiry.UTC().Truncate(time.Second)
+	if latest := t.IssuedAt.Add(s.maxLifetime); t.Expiry.After(latest) {
+		t.Expiry = latest.Truncate(time.Second)
+	}
 	payload, err := json.Marshal(t.claims())
 	if err != nil {
 		return "", fmt.Errorf("rendering the claims of an access token: %w", err)
