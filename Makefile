@@ -45,7 +45,7 @@ run: ## The same, and stay, to be used with kubectl and curl
 test: ## All tests, with a real kube-apiserver and etcd (PKG=./test/api GOTESTFLAGS='-run TestRefused -v' to choose)
 	@assets="$(assets)"; KUBEBUILDER_ASSETS="$$assets" go test $(GOTESTFLAGS) $(PKG)
 test-short: ## The tests that need no control plane
-	@go test -short $(GOTESTFLAGS) $$(go list -f '{{.ImportPath}} {{.TestImports}} {{.XTestImports}}' $(PKG) | sed '\|/internal/testenv[] ]|d; s/ .*//')
+	@go test -short $(GOTESTFLAGS) $$(go list -f '{{.ImportPath}} {{.TestImports}} {{.XTestImports}}' $(PKG) | sed '\|/internal/testenv[] /]|d; s/ .*//')
 test-race: ## The tests of the domain packages with the race detector (needs a C compiler)
 	@assets="$(assets)"; KUBEBUILDER_ASSETS="$$assets" CGO_ENABLED=1 go test -race $(GOTESTFLAGS) $(domain_packages)
 fuzz: ## Every fuzz target for a while (FUZZTIME=50000x, or 1m)

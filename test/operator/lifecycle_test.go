@@ -9,39 +9,41 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/keyturn/keyturn/internal/testenv/testoperator"
 )
 
 // After SIGTERM gateways have time to turn to another replica: not ready any more, and still answering. The next leader
 // need not wait for the Lease to expire.
 func TestTerminationDrains(t *testing.T) {
-	a := newAdministrator(t)
-	p := run(a, a.user())
-	p.ready()
-	a.ready(a.issuer(a.namespace, "shop"))
-	alice := sign(t, a.secret(a.namespace, "shop-signing-key"), "alice")
-	https := p.client()
-	p.wantVerdict(https, alice, http.StatusOK)
+	a := testoperator.NewAdministrator(t)
+	p := testoperator.Run(a, a.User())
+	p.WaitReady()
+	a.WaitReady(a.NewIssuer(a.Namespace, "shop"))
+	alice := sign(t, a.Secret(a.Namespace, "shop-signing-key"), "alice")
+	https := p.Client()
+	p.WantVerdict(https, alice, http.StatusOK)
 
-	p.terminate()
-	eventually(t, "not ready", func() error {
-		if code, _ := p.status("/readyz"); code == http.StatusOK {
+	p.Terminate()
+	testoperator.Eventually(t, "not ready", func() error {
+		if code, _ := p.Status("/readyz"); code == http.StatusOK {
 			return fmt.Errorf("still ready")
 		}
 		return nil
 	})
-	if code, _, err := p.verify(https, alice); err != nil || code != http.StatusOK {
+	if code, _, err := p.Verify(https, alice); err != nil || code != http.StatusOK {
 		t.Errorf("verdict %d, error %v while it drains, want 200", code, err)
 	}
 	select {
-	case <-p.ended:
-		if p.err != nil {
-			t.Errorf("it ended with %v, want exit code 0", p.err)
+	case <-p.Ended:
+		if p.Err != nil {
+			t.Errorf("it ended with %v, want exit code 0", p.Err)
 		}
 	case <-t.Context().Done():
 		t.Fatal("it did not end")
 	}
 	var lease coordinationv1.Lease
-	if err := a.Get(t.Context(), client.ObjectKey{Namespace: a.namespace, Name: "keyturn.dev"}, &lease); err != nil {
+	if err := a.Get(t.Context(), client.ObjectKey{Namespace: a.Namespace, Name: "keyturn.dev"}, &lease); err != nil {
 		t.Fatal(err)
 	}
 	if holder := lease.Spec.HolderIdentity; holder != nil && *holder != "" {
@@ -51,14 +53,14 @@ func TestTerminationDrains(t *testing.T) {
 
 // With --namespaces and Roles in those, no right that spans the cluster is needed, and nothing outside is touched.
 func TestConfinedToNamespaces(t *testing.T) {
-	a := newAdministrator(t)
-	one, two, outside := a.newNamespace(), a.newNamespace(), a.newNamespace()
-	untouched := a.issuer(outside, "shop")
-	p := run(a, a.user(one, two), "--namespaces="+one+","+two)
-	p.ready()
+	a := testoperator.NewAdministrator(t)
+	one, two, outside := a.NewNamespace(), a.NewNamespace(), a.NewNamespace()
+	untouched := a.NewIssuer(outside, "shop")
+	p := testoperator.Run(a, a.User(one, two), "--namespaces="+one+","+two)
+	p.WaitReady()
 	for _, namespace := range []string{one, two} {
-		a.ready(a.issuer(namespace, "shop"))
-		p.wantVerdict(p.client(), sign(t, a.secret(namespace, "shop-signing-key"), "alice"), http.StatusOK)
+		a.WaitReady(a.NewIssuer(namespace, "shop"))
+		p.WantVerdict(p.Client(), sign(t, a.Secret(namespace, "shop-signing-key"), "alice"), http.StatusOK)
 	}
 	// Issuers that came later are ready, so this one, which was there first, has been left alone.
 	if err := a.Get(t.Context(), client.ObjectKeyFromObject(untouched), untouched); err != nil {
@@ -71,5 +73,5 @@ func TestConfinedToNamespaces(t *testing.T) {
 	if !apierrors.IsNotFound(err) {
 		t.Errorf("error %v, want that there is no ring outside", err)
 	}
-	wantNoRefusal(t, p.log.String())
+	wantNoRefusal(t, p.Log.String())
 }

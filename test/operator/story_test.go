@@ -20,6 +20,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/keyturn/keyturn/api/v1alpha1"
+	"github.com/keyturn/keyturn/internal/testenv/testoperator"
 )
 
 // sign makes a good token with what a workload mounts.
@@ -51,61 +52,61 @@ func sign(t *testing.T, mounted *corev1.Secret, subject string) string {
 
 // The whole of it, with the rights of the manifests and no others.
 func TestOperatorWithLeastPrivilege(t *testing.T) {
-	a := newAdministrator(t)
-	p := run(a, a.user())
-	p.ready()
-	issuer := a.issuer(a.namespace, "shop")
-	a.ready(issuer)
-	mounted := a.secret(a.namespace, "shop-signing-key")
+	a := testoperator.NewAdministrator(t)
+	p := testoperator.Run(a, a.User())
+	p.WaitReady()
+	issuer := a.NewIssuer(a.Namespace, "shop")
+	a.WaitReady(issuer)
+	mounted := a.Secret(a.Namespace, "shop-signing-key")
 	alice, bob := sign(t, mounted, "alice"), sign(t, mounted, "bob")
-	https := p.client()
+	https := p.Client()
 
-	header := p.wantVerdict(https, alice, http.StatusOK)
+	header := p.WantVerdict(https, alice, http.StatusOK)
 	if got := header.Get("X-Auth-Subject"); got != "alice" {
 		t.Errorf("X-Auth-Subject = %q, want alice", got)
 	}
-	p.wantVerdict(https, bob, http.StatusOK)
-	p.wantVerdict(https, "no.good.token", http.StatusUnauthorized)
+	p.WantVerdict(https, bob, http.StatusOK)
+	p.WantVerdict(https, "no.good.token", http.StatusUnauthorized)
 	reviewed(t, p, https, issuer, bob)
 
 	revocation := &v1alpha1.TokenRevocation{
-		ObjectMeta: metav1.ObjectMeta{Namespace: a.namespace, Name: "alice"},
+		ObjectMeta: metav1.ObjectMeta{Namespace: a.Namespace, Name: "alice"},
 		Spec:       v1alpha1.TokenRevocationSpec{IssuerRef: v1alpha1.IssuerReference{Name: "shop"}, TokenID: "token-of-alice"},
 	}
-	a.create(revocation)
-	denied := p.wantVerdict(https, alice, http.StatusUnauthorized)
+	a.Make(revocation)
+	denied := p.WantVerdict(https, alice, http.StatusUnauthorized)
 	if challenge := denied.Get("WWW-Authenticate"); !strings.Contains(challenge, `error="invalid_token"`) || !strings.Contains(challenge, "Revoked") {
 		t.Errorf("WWW-Authenticate = %q, want invalid_token and the reason", challenge)
 	}
-	p.wantVerdict(https, bob, http.StatusOK)
+	p.WantVerdict(https, bob, http.StatusOK)
 
 	revoked := &v1alpha1.TokenRevocation{
-		ObjectMeta: metav1.ObjectMeta{Namespace: a.namespace, Name: "leak"},
+		ObjectMeta: metav1.ObjectMeta{Namespace: a.Namespace, Name: "leak"},
 		Spec: v1alpha1.TokenRevocationSpec{
 			IssuerRef: v1alpha1.IssuerReference{Name: "shop"}, KeyID: string(mounted.Data[v1alpha1.DataKeyID]),
 		},
 	}
-	a.create(revoked)
-	p.wantVerdict(https, bob, http.StatusUnauthorized)
-	eventually(t, "another mounted key", func() error {
-		if bytes.Equal(a.secret(a.namespace, "shop-signing-key").Data[v1alpha1.DataKeyID], mounted.Data[v1alpha1.DataKeyID]) {
+	a.Make(revoked)
+	p.WantVerdict(https, bob, http.StatusUnauthorized)
+	testoperator.Eventually(t, "another mounted key", func() error {
+		if bytes.Equal(a.Secret(a.Namespace, "shop-signing-key").Data[v1alpha1.DataKeyID], mounted.Data[v1alpha1.DataKeyID]) {
 			return fmt.Errorf("the revoked one is still mounted")
 		}
 		return nil
 	})
-	next := a.secret(a.namespace, "shop-signing-key")
+	next := a.Secret(a.Namespace, "shop-signing-key")
 	carol := sign(t, next, "carol")
-	p.wantVerdict(https, carol, http.StatusOK)
-	a.ready(issuer)
+	p.WantVerdict(https, carol, http.StatusOK)
+	a.WaitReady(issuer)
 
-	wantMetrics(t, p.scrape(), a.namespace)
-	ring := a.secret(a.namespace, "shop-keyring")
-	wantNoRefusal(t, p.log.String())
+	wantMetrics(t, p.Scrape(), a.Namespace)
+	ring := a.Secret(a.Namespace, "shop-keyring")
+	wantNoRefusal(t, p.Log.String())
 	wantNothingSecret(t, p, []*corev1.Secret{mounted, next, ring}, []string{alice, bob, carol})
 }
 
 // reviewed asks as a kube-apiserver does.
-func reviewed(t *testing.T, p *process, c *http.Client, issuer *v1alpha1.TokenIssuer, raw string) {
+func reviewed(t *testing.T, p *testoperator.Process, c *http.Client, issuer *v1alpha1.TokenIssuer, raw string) {
 	t.Helper()
 	review := authenticationv1.TokenReview{
 		TypeMeta: metav1.TypeMeta{APIVersion: "authentication.k8s.io/v1", Kind: "TokenReview"},
@@ -115,7 +116,7 @@ func reviewed(t *testing.T, p *process, c *http.Client, issuer *v1alpha1.TokenIs
 	if err != nil {
 		t.Fatal(err)
 	}
-	response, err := c.Post("https://"+p.https+"/tokenreview", "application/json", bytes.NewReader(body))
+	response, err := c.Post("https://"+p.HTTPS+"/tokenreview", "application/json", bytes.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -162,13 +163,13 @@ func wantNoRefusal(t *testing.T, log string) {
 }
 
 // wantNothingSecret searches all that the process has logged and measured.
-func wantNothingSecret(t *testing.T, p *process, secrets []*corev1.Secret, tokens []string) {
+func wantNothingSecret(t *testing.T, p *testoperator.Process, secrets []*corev1.Secret, tokens []string) {
 	t.Helper()
 	needles := append(slices.Clone(tokens), secretsIn(t, secrets)...)
 	if len(needles) < 10 {
 		t.Fatalf("only %d secrets to search for", len(needles))
 	}
-	said := p.log.String() + p.scrape()
+	said := p.Log.String() + p.Scrape()
 	if found := leaks(said, needles); len(found) > 0 {
 		t.Errorf("%d secrets are in the log or the metrics", len(found))
 	}

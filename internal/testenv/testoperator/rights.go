@@ -1,4 +1,4 @@
-package operator
+package testoperator
 
 import (
 	"os"
@@ -10,13 +10,18 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 	"sigs.k8s.io/yaml"
 
+	"github.com/keyturn/keyturn/internal/moduleroot"
 	"github.com/keyturn/keyturn/internal/testenv"
 )
 
 // rules reads the rules of a Role or ClusterRole in config/rbac.
-func (a *administrator) rules(file string) []rbacv1.PolicyRule {
+func (a *Administrator) rules(file string) []rbacv1.PolicyRule {
 	a.Helper()
-	document, err := os.ReadFile(filepath.Join("..", "..", "config", "rbac", file))
+	root, err := moduleroot.Find()
+	if err != nil {
+		a.Fatal(err)
+	}
+	document, err := os.ReadFile(filepath.Join(root, "config", "rbac", file)) //nolint:gosec // A file of the clone.
 	if err != nil {
 		a.Fatal(err)
 	}
@@ -27,17 +32,17 @@ func (a *administrator) rules(file string) []rbacv1.PolicyRule {
 	return role.Rules
 }
 
-// user makes a user who may what config/rbac grants the operator, and returns a kubeconfig: everything in role.yaml in the
+// User makes a user who may what config/rbac grants the operator, and returns a kubeconfig: everything in role.yaml in the
 // namespaces, or in all where none is named, and leader election in the namespace of the test.
-func (a *administrator) user(namespaces ...string) []byte {
+func (a *Administrator) User(namespaces ...string) []byte {
 	a.Helper()
-	name := a.namespace
-	a.grantIn(a.namespace, "leader-election", name, a.rules("leader_election_role.yaml"))
+	name := a.Namespace
+	a.grantIn(a.Namespace, "leader-election", name, a.rules("leader_election_role.yaml"))
 	for _, namespace := range namespaces {
 		a.grantIn(namespace, "manager", name, a.rules("role.yaml"))
 	}
 	if len(namespaces) == 0 {
-		a.grantEverywhere()
+		a.GrantEverywhere()
 	}
 	added, err := testenv.Environment(a.T).AddUser(envtest.User{Name: name}, nil)
 	if err != nil {
@@ -50,22 +55,22 @@ func (a *administrator) user(namespaces ...string) []byte {
 	return kubeconfig
 }
 
-// grantEverywhere gives the user of the test role.yaml as the ClusterRole that it is.
-func (a *administrator) grantEverywhere() {
+// GrantEverywhere gives the user of the test role.yaml as the ClusterRole that it is.
+func (a *Administrator) GrantEverywhere() {
 	a.Helper()
-	meta := metav1.ObjectMeta{Name: a.namespace}
-	a.create(&rbacv1.ClusterRole{ObjectMeta: meta, Rules: a.rules("role.yaml")})
-	a.create(&rbacv1.ClusterRoleBinding{ObjectMeta: meta, RoleRef: reference("ClusterRole", meta.Name), Subjects: subject(meta.Name)})
+	meta := metav1.ObjectMeta{Name: a.Namespace}
+	a.Make(&rbacv1.ClusterRole{ObjectMeta: meta, Rules: a.rules("role.yaml")})
+	a.Make(&rbacv1.ClusterRoleBinding{ObjectMeta: meta, RoleRef: reference("ClusterRole", meta.Name), Subjects: subject(meta.Name)})
 }
 
-func (a *administrator) grantIn(namespace, role, user string, rules []rbacv1.PolicyRule) {
+func (a *Administrator) grantIn(namespace, role, user string, rules []rbacv1.PolicyRule) {
 	a.Helper()
 	meta := metav1.ObjectMeta{Namespace: namespace, Name: role}
 	for _, object := range []client.Object{
 		&rbacv1.Role{ObjectMeta: meta, Rules: rules},
 		&rbacv1.RoleBinding{ObjectMeta: meta, RoleRef: reference("Role", role), Subjects: subject(user)},
 	} {
-		a.create(object)
+		a.Make(object)
 	}
 }
 

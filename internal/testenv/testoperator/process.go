@@ -1,0 +1,209 @@
+package testoperator
+
+import (
+	"bytes"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+)
+
+// Process is a running operator.
+type Process struct {
+	*testing.T
+	// HTTPS, Metrics and Health are the addresses that it listens on, and Certificate is the file with the certificate that
+	// it serves with.
+	HTTPS, Metrics, Health, Certificate string
+	// Log is what it has written so far, on stdout and stderr.
+	Log *Log
+	// Ended is closed when the process has ended; then Err says how.
+	Ended chan struct{}
+	Err   error
+
+	command *exec.Cmd
+}
+
+// Log is what a process has written so far.
+type Log struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+// Write implements io.Writer.
+func (l *Log) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *Log) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+// Run starts the operator with everything it logs kept, and stops it at the end of the test.
+func Run(a *Administrator, kubeconfig []byte, flags ...string) *Process {
+	a.Helper()
+	folder := a.TempDir()
+	config := filepath.Join(folder, "kubeconfig")
+	if err := os.WriteFile(config, kubeconfig, 0o600); err != nil {
+		a.Fatal(err)
+	}
+	p := &Process{
+		T: a.T, Log: &Log{}, Ended: make(chan struct{}), Certificate: filepath.Join(folder, "tls.crt"),
+		HTTPS: freeAddress(a.T), Metrics: freeAddress(a.T), Health: freeAddress(a.T),
+	}
+	p.command = exec.Command(command(a.T), append([]string{
+		"--kubeconfig=" + config, "--bind-address=" + p.HTTPS, "--metrics-bind-address=" + p.Metrics,
+		"--health-bind-address=" + p.Health, "--tls-self-signed-hosts=127.0.0.1", "--tls-self-signed-cert-out=" + p.Certificate,
+		"--leader-election-namespace=" + a.Namespace, "--log-level=debug",
+	}, flags...)...)
+	p.command.Stderr, p.command.Stdout = p.Log, p.Log
+	if err := p.command.Start(); err != nil {
+		a.Fatalf("starting the operator: %v", err)
+	}
+	go func() {
+		p.Err = p.command.Wait()
+		close(p.Ended)
+	}()
+	a.Cleanup(func() {
+		_ = p.command.Process.Kill()
+		<-p.Ended
+		if a.Failed() {
+			a.Logf("the operator's log:\n%s", p.Log)
+		}
+	})
+	return p
+}
+
+// freeAddress is one that nobody listened on a moment ago.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = listener.Close() }()
+	return listener.Addr().String()
+}
+
+// Alive fails if the process has ended, so that nobody waits for it in vain.
+func (p *Process) Alive() {
+	p.Helper()
+	select {
+	case <-p.Ended:
+		p.Fatalf("the operator has ended: %v", p.Err)
+	default:
+	}
+}
+
+// Status is the answer of /readyz or /healthz; 0 while nobody listens.
+func (p *Process) Status(path string) (code int, body string) {
+	response, err := http.Get("http://" + p.Health + path)
+	if err != nil {
+		return 0, err.Error()
+	}
+	defer func() { _ = response.Body.Close() }()
+	text, _ := io.ReadAll(response.Body)
+	return response.StatusCode, string(text)
+}
+
+// WaitReady waits for /readyz.
+func (p *Process) WaitReady() {
+	p.Helper()
+	Eventually(p.T, "the operator ready", func() error {
+		p.Alive()
+		if code, body := p.Status("/readyz"); code != http.StatusOK {
+			return fmt.Errorf("/readyz answers %d %s", code, body)
+		}
+		return nil
+	})
+}
+
+// Client trusts the certificate of the process and nothing else.
+func (p *Process) Client() *http.Client {
+	p.Helper()
+	trusted := x509.NewCertPool()
+	certificate, err := os.ReadFile(p.Certificate)
+	if err != nil || !trusted.AppendCertsFromPEM(certificate) {
+		p.Fatalf("the certificate of the operator: %v", err)
+	}
+	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: trusted, MinVersion: tls.VersionTLS13}, ForceAttemptHTTP2: true}
+	p.Cleanup(transport.CloseIdleConnections)
+	return &http.Client{Transport: transport}
+}
+
+// Verify asks for a verdict as a gateway does.
+func (p *Process) Verify(c *http.Client, raw string) (int, http.Header, error) {
+	request, err := http.NewRequest(http.MethodGet, "https://"+p.HTTPS+"/verify", http.NoBody)
+	if err != nil {
+		return 0, nil, err
+	}
+	request.Header.Set("Authorization", "Bearer "+raw)
+	response, err := c.Do(request)
+	if err != nil {
+		return 0, nil, err
+	}
+	defer func() { _ = response.Body.Close() }()
+	_, err = io.Copy(io.Discard, response.Body)
+	return response.StatusCode, response.Header, err
+}
+
+// WantVerdict waits for this status of /verify.
+func (p *Process) WantVerdict(c *http.Client, raw string, want int) http.Header {
+	p.Helper()
+	var header http.Header
+	Eventually(p.T, fmt.Sprintf("verdict %d", want), func() error {
+		p.Alive()
+		code, got, err := p.Verify(c, raw)
+		if header = got; err != nil || code != want {
+			return fmt.Errorf("verdict %d %s, error %w", code, got.Get("WWW-Authenticate"), err)
+		}
+		return nil
+	})
+	return header
+}
+
+// Scrape reads the metrics.
+func (p *Process) Scrape() string {
+	p.Helper()
+	response, err := http.Get("http://" + p.Metrics + "/metrics")
+	if err != nil {
+		p.Fatalf("scraping: %v", err)
+	}
+	defer func() { _ = response.Body.Close() }()
+	text, err := io.ReadAll(response.Body)
+	if err != nil {
+		p.Fatalf("scraping: %v", err)
+	}
+	return string(text)
+}
+
+// Terminate sends SIGTERM.
+func (p *Process) Terminate() {
+	p.Helper()
+	if err := p.command.Process.Signal(syscall.SIGTERM); err != nil {
+		p.Fatalf("sending SIGTERM: %v", err)
+	}
+}
+
+// WantLogged waits until the log has this in it.
+func (p *Process) WantLogged(text string) {
+	p.Helper()
+	Eventually(p.T, "the log", func() error {
+		if !strings.Contains(p.Log.String(), text) {
+			return fmt.Errorf("it does not say %q", text)
+		}
+		return nil
+	})
+}
