@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"strings"
 	"time"
 )
 
@@ -32,14 +33,16 @@ func (e statusError) Error() string {
 type client struct {
 	http  *http.Client
 	close func()
+	// caField is where in the spec of the TokenIssuer the trusted authorities are.
+	caField string
 }
 
 // newClient returns the client for issuers outside: https only, and only to addresses that the guard lets pass.
-func newClient(caBundle string, allowedInternal []netip.Prefix) (*client, error) {
+func newClient(source Source, allowedInternal []netip.Prefix) (*client, error) {
 	var roots *x509.CertPool // nil stands for the system's
-	if caBundle != "" {
+	if source.CABundle != "" {
 		roots = x509.NewCertPool()
-		if !roots.AppendCertsFromPEM([]byte(caBundle)) {
+		if !roots.AppendCertsFromPEM([]byte(source.CABundle)) {
 			return nil, errors.New("the CA bundle holds no certificate that can be read: put one or more into it, in PEM")
 		}
 	}
@@ -55,10 +58,15 @@ func newClient(caBundle string, allowedInternal []netip.Prefix) (*client, error)
 		IdleConnTimeout:        30 * time.Second,
 		MaxResponseHeaderBytes: 64 << 10,
 	}
-	return &client{
-		http:  &http.Client{Transport: transport, CheckRedirect: checkRedirect},
-		close: transport.CloseIdleConnections,
-	}, nil
+	c := &client{
+		http:    &http.Client{Transport: transport, CheckRedirect: checkRedirect},
+		close:   transport.CloseIdleConnections,
+		caField: "external.caBundle",
+	}
+	if source.Upstream {
+		c.http.CheckRedirect, c.caField = checkRedirectOnHost, "login.upstreams[].caBundle"
+	}
+	return c, nil
 }
 
 // newClusterClient returns the client for the cluster's own API server. It follows no redirect, because the transport
@@ -95,7 +103,8 @@ func (c *client) do(request *http.Request) ([]byte, http.Header, error) {
 	response, err := c.http.Do(request)
 	if err != nil {
 		if authority := (x509.UnknownAuthorityError{}); errors.As(err, &authority) {
-			return nil, nil, fmt.Errorf("%w: put the authority that signed the server's certificate into external.caBundle", bare(err))
+			return nil, nil, fmt.Errorf("%w: put the authority that signed the server's certificate into %s",
+				bare(err), c.caField)
 		}
 		return nil, nil, err
 	}
@@ -123,6 +132,14 @@ func checkRedirect(request *http.Request, via []*http.Request) error {
 	}
 	request.Header.Del("Referer")
 	return nil
+}
+
+// checkRedirectOnHost follows a redirect only to where the request went in the first place.
+func checkRedirectOnHost(request *http.Request, via []*http.Request) error {
+	if !strings.EqualFold(request.URL.Host, via[0].URL.Host) {
+		return fmt.Errorf("redirect to %s: it leads to another host than %s", shown(request.URL.String()), via[0].URL.Host)
+	}
+	return checkRedirect(request, via)
 }
 
 // checkURL says whether the URL is one that keys may be read from.

@@ -176,7 +176,7 @@ func TestFetchSendsNothingOfOurs(t *testing.T) {
 }
 
 func TestFetchIgnoresProxyOfEnvironment(t *testing.T) {
-	c, err := newClient("", loopback)
+	c, err := newClient(Source{}, loopback)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -153,7 +153,7 @@ type result struct {
 
 // fetch does the reading. It changes nothing but the reader.
 func (f *Fetcher) fetch(ctx context.Context) result {
-	ctx, cancel := f.withTimeout(ctx)
+	ctx, cancel := withTimeout(ctx, f.clock)
 	defer cancel()
 	now := f.clock.Now()
 	body, header, err := f.reader.read(ctx, now)
@@ -239,21 +239,6 @@ func (f *Fetcher) untilNextEvent(fetching bool) time.Duration {
 		f.mu.Unlock()
 	}
 	return wait
-}
-
-// withTimeout is context.WithTimeout on the injected clock.
-func (f *Fetcher) withTimeout(ctx context.Context) (context.Context, func()) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	timer := f.clock.NewTimer(fetchTimeout)
-	go func() {
-		defer timer.Stop()
-		select {
-		case <-timer.C():
-			cancel(errTimeout)
-		case <-ctx.Done():
-		}
-	}()
-	return ctx, func() { cancel(nil) }
 }
 
 // shortened is the error in one line that fits a status.

@@ -34,7 +34,7 @@ func newReader(source Source, options Options) *reader {
 	if source.BaseURL != "" {
 		r.client, r.broken = newClusterClient(source.Transport)
 	} else {
-		r.client, r.broken = newClient(source.CABundle, options.AllowedInternal)
+		r.client, r.broken = newClient(source, options.AllowedInternal)
 	}
 	return r
 }
@@ -104,6 +104,9 @@ func (r *reader) discover(ctx context.Context) (string, error) {
 			return "", err
 		}
 		return r.readDiscovery(target, body)
+	}
+	if r.source.Upstream {
+		return "", fmt.Errorf("%w\nset login.upstreams[].issuerURL to the URL of an issuer with a discovery document", missing)
 	}
 	return "", fmt.Errorf("%w\nset external.jwksURL if the issuer has no discovery document", missing)
 }

@@ -29,6 +29,9 @@ type Source struct {
 	MaxStaleness time.Duration
 	// MaxLifetime is the longest "exp" - "iat" that the keys may vouch for. Default: 24h.
 	MaxLifetime time.Duration
+	// Upstream is true for an entry of spec.sessions.login.upstreams: redirects must stay on the host that was asked, and
+	// errors name the fields of such an entry in place of those of spec.external.
+	Upstream bool
 	// BaseURL is the URL of the cluster's own API server, whose ServiceAccount keys are read from
 	// BaseURL + "/openid/v1/jwks" through Transport; IssuerURL, JWKSURL and CABundle then play no part in fetching, and
 	// neither does the address guard. Empty for every other issuer.
