@@ -59,7 +59,7 @@ func watches(request *http.Request) bool {
 	if watch := request.URL.Query().Get("watch"); watch != "true" && watch != "1" {
 		return false
 	}
-	for _, resource := range []string{"/tokenissuers", "/tokenrevocations", "/secrets"} {
+	for _, resource := range []string{"/tokenissuers", "/tokenrevocations", "/secrets", "/sessions"} {
 		if strings.HasSuffix(request.URL.Path, resource) {
 			return true
 		}

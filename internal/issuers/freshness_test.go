@@ -80,3 +80,19 @@ func TestFreshnessIgnoresEverythingElse(t *testing.T) {
 		t.Error("something that is not a watch of ours was counted")
 	}
 }
+
+// The age is that of everything that verification depends on: a session that was ended is denied by a watch.
+func TestFreshnessListensToSessions(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) }))
+	defer server.Close()
+	freshness := NewFreshness(clocktesting.NewFakePassiveClock(epoch))
+	client := &http.Client{Transport: freshness.Wrap(http.DefaultTransport)}
+	response, err := client.Get(server.URL + "/apis/keyturn.dev/v1alpha1/namespaces/shop/sessions?watch=true")
+	if err != nil {
+		t.Fatal(err)
+	}
+	response.Body.Close()
+	if _, heard := freshness.Age(); !heard {
+		t.Error("the watch of sessions does not count")
+	}
+}

@@ -24,6 +24,8 @@ type Registry struct {
 
 	mu      sync.Mutex
 	entries map[types.NamespacedName]*entry
+	// denied are the sessions that DenySession was called for, until takeDenied.
+	denied []deniedSession
 }
 
 type table struct {

@@ -3,6 +3,7 @@ package issuers
 import (
 	"context"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -20,13 +21,16 @@ import (
 	"github.com/keyturn/keyturn/internal/session"
 )
 
-// Watcher feeds the registry of this replica from the API server: TokenIssuers, ring Secrets and TokenRevocations. It
-// runs on every replica, leader or not. An event is in force when its handler returns; there is no queue in between.
+// Watcher feeds the registry of this replica from the API server: TokenIssuers, ring Secrets, TokenRevocations and ended
+// Sessions. It runs on every replica, leader or not. An event is in force when its handler returns; there is no queue in
+// between.
 type Watcher struct {
 	cache     cache.Cache
 	registry  *Registry
 	externals *externals
 	log       logr.Logger
+	// sessions is nil where no sessions are watched.
+	sessions *EndedSessions
 
 	// forget is told of every issuer that is gone.
 	forget func(namespace, name string)
@@ -37,6 +41,8 @@ type WatcherOptions struct {
 	External ExternalOptions
 	Clock    clock.Clock
 	Logger   logr.Logger
+	// Sessions is run too, and must have synced before anything is verified. Default: no session is ever denied by itself.
+	Sessions *EndedSessions
 	// Forget is called when an issuer has been deleted, to drop what is kept for it elsewhere. Default: nothing.
 	Forget func(namespace, name string)
 }
@@ -47,7 +53,7 @@ func NewWatcher(informers cache.Cache, registry *Registry, options WatcherOption
 		options.Forget = func(string, string) {}
 	}
 	return &Watcher{
-		cache: informers, registry: registry, log: options.Logger, forget: options.Forget,
+		cache: informers, registry: registry, log: options.Logger, forget: options.Forget, sessions: options.Sessions,
 		externals: &externals{
 			options: options.External, clock: options.Clock, log: options.Logger, registry: registry,
 			fetchers: map[types.NamespacedName]*running{},
@@ -91,11 +97,17 @@ func (w *Watcher) Start(ctx context.Context) error {
 		}
 		synced = append(synced, registration.HasSynced)
 	}
+	if w.sessions != nil {
+		var running sync.WaitGroup
+		running.Go(func() { w.sessions.run(ctx) })
+		defer running.Wait()
+		synced = append(synced, w.sessions.hasSynced)
+	}
 	if !waitFor(ctx, w.externals.clock, synced) {
 		return nil // the manager is stopping
 	}
 	w.registry.markSynced()
-	w.log.Info("every issuer and revocation is in force")
+	w.log.Info("every issuer, revocation and ended session is in force")
 	<-ctx.Done()
 	return nil
 }

@@ -20,6 +20,15 @@ type KeyID [4]byte
 // String returns eight lower-case hexadecimal digits.
 func (id KeyID) String() string { return hex.EncodeToString(id[:]) }
 
+// ParseKeyID reads what String has written; false for any other text, such as the id of a signing key.
+func ParseKeyID(text string) (KeyID, bool) {
+	decoded, err := hex.DecodeString(text)
+	if err != nil || len(decoded) != len(KeyID{}) || hex.EncodeToString(decoded) != text {
+		return KeyID{}, false
+	}
+	return KeyID(decoded), true
+}
+
 // Key makes and checks refresh tokens. A session keeps the key that it was opened with for all its life, so that each of
 // its tokens is a function of the session and the generation. Key is immutable.
 type Key struct {

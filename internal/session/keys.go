@@ -12,6 +12,9 @@ import (
 // MaxKeys bounds the keys of one issuer. A rotation that would go beyond it waits until the oldest key has left.
 const MaxKeys = 64
 
+// maxDropped bounds the memory for compromised keys, which only tells people that a revocation has hit something.
+const maxDropped = 32
+
 // Keys are the keys for the refresh tokens of one issuer:
 //
 //	            every replica learns of it    opens sessions     serves the sessions it opened
@@ -24,6 +27,9 @@ const MaxKeys = 64
 type Keys struct {
 	// Revision counts the writes.
 	Revision int64
+	// Dropped are the ids of the compromised keys that were dropped last, the newest at the end; at most maxDropped. Not to
+	// be changed.
+	Dropped []KeyID
 	// list is ordered by UsableFrom, and never empty.
 	list []Key
 }
@@ -72,6 +78,9 @@ func (k *Keys) Current(now time.Time) *Key {
 	return &k.list[0]
 }
 
+// Has reports whether there is a key with this id.
+func (k *Keys) Has(id KeyID) bool { return k.find(id) != nil }
+
 // All returns the keys, ordered by UsableFrom.
 func (k *Keys) All() []Key { return slices.Clone(k.list) }
 
@@ -100,7 +109,7 @@ func (k Keys) LogValue() slog.Value { return slog.StringValue(fmt.Sprint(k)) }
 func PlanKeys(now time.Time, policy KeyPolicy, keys *Keys, random io.Reader) (KeyDecision, error) {
 	p := keyPlanner{now: now.UTC(), policy: policy.withDefaults(), random: random, keys: &Keys{}}
 	if keys != nil {
-		p.keys.Revision, p.keys.list = keys.Revision, slices.Clone(keys.list)
+		p.keys.Revision, p.keys.list, p.keys.Dropped = keys.Revision, slices.Clone(keys.list), slices.Clone(keys.Dropped)
 		p.healClock()
 		p.drop()
 	}
@@ -154,6 +163,8 @@ func (p *keyPlanner) healClock() {
 // compromised its predecessor opens sessions again: every replica knows it, and waiting for a new one would stop logins.
 func (p *keyPlanner) drop() {
 	p.remove(func(_ int, key *Key) bool { return slices.Contains(p.policy.Revoked, key.ID) })
+	p.keys.Dropped = append(p.keys.Dropped, p.removed...)
+	p.keys.Dropped = p.keys.Dropped[max(0, len(p.keys.Dropped)-maxDropped):]
 	p.remove(func(i int, _ *Key) bool {
 		return i < len(p.keys.list)-1 && !p.now.Before(p.keys.removeAfter(i, p.policy))
 	})

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"slices"
 	"testing"
 	"time"
 )
@@ -206,5 +207,44 @@ func TestPlanKeysWithoutRandomness(t *testing.T) {
 	old := keysUsableFrom(noon.Add(-40 * day))
 	if _, err := PlanKeys(noon, keyPolicy(), old, bytes.NewReader(nil)); !errors.Is(err, io.EOF) {
 		t.Errorf("PlanKeys() without random bytes: %v", err)
+	}
+}
+
+// What was dropped as compromised is remembered, so that a revocation can be told from a mistyped one; what has merely
+// come to its end is not.
+func TestDroppedKeysAreRemembered(t *testing.T) {
+	policy := keyPolicy()
+	keys := keysUsableFrom(noon.Add(-90*day), noon.Add(-60*day), noon.Add(-time.Hour))
+	expired, compromised := keys.list[0].ID, keys.list[2].ID
+	revoke(3)(&policy)
+	got := plan(t, noon, policy, keys).Keys
+	if !slices.Equal(got.Dropped, []KeyID{compromised}) || got.Has(compromised) || got.Has(expired) {
+		t.Errorf("dropped %s of %s and the expired %s", got.Dropped, compromised, expired)
+	}
+	for range 2 * maxDropped {
+		newest := got.list[len(got.list)-1].ID
+		policy.Revoked = []KeyID{newest}
+		got = plan(t, noon, policy, got).Keys
+		if last := got.Dropped[len(got.Dropped)-1]; last != newest || !got.Has(got.list[0].ID) {
+			t.Fatalf("the last that was dropped is %s, want %s", last, newest)
+		}
+	}
+	if len(got.Dropped) != maxDropped {
+		t.Errorf("%d dropped keys are remembered, want %d", len(got.Dropped), maxDropped)
+	}
+	if again := plan(t, noon, policy, got); again.Changed {
+		t.Error("a key that was dropped before is dropped again")
+	}
+}
+
+func TestParseKeyID(t *testing.T) {
+	id := KeyID{0xd4, 0x76, 0xa8, 0x0f}
+	if got, ok := ParseKeyID(id.String()); !ok || got != id {
+		t.Errorf("ParseKeyID(%s) = %s, %v", id, got, ok)
+	}
+	for _, text := range []string{"", "d476a8", "d476a80", "d476a80f00", "D476A80F", "d476a80g", " d476a80f", "MWtVjzi6p2O4ruhhJYB2KMeF8rpNgzP8fu1VGqUQOCU"} {
+		if got, ok := ParseKeyID(text); ok {
+			t.Errorf("ParseKeyID(%q) = %s, want none", text, got)
+		}
 	}
 }

@@ -22,6 +22,7 @@ const (
 type keysDocument struct {
 	Version  int           `json:"version"`
 	Revision int64         `json:"revision"`
+	Dropped  []string      `json:"dropped,omitempty"`
 	Keys     []keyDocument `json:"keys"`
 }
 
@@ -42,6 +43,9 @@ func EncodeKeys(keys *Keys) ([]byte, error) {
 			ID: key.ID.String(), Secret: base64url.EncodeToString(key.secret().root[:]),
 			CreatedAt: key.CreatedAt.UTC(), UsableFrom: key.UsableFrom.UTC(), MaxLifetime: key.MaxLifetime.String(),
 		}
+	}
+	for _, id := range keys.Dropped {
+		document.Dropped = append(document.Dropped, id.String())
 	}
 	encoded, err := json.Marshal(document)
 	if err != nil {
@@ -97,6 +101,16 @@ func (d *keysDocument) keys() (*Keys, error) {
 			return nil, unreadable("the key %s does not stand where its time belongs", key.ID)
 		}
 		keys.list = append(keys.list, key)
+	}
+	if len(d.Dropped) > maxDropped {
+		return nil, unreadable("it remembers %d dropped keys, more than %d", len(d.Dropped), maxDropped)
+	}
+	for _, text := range d.Dropped {
+		id, ok := ParseKeyID(text)
+		if !ok {
+			return nil, unreadable("what it remembers of a dropped key is not an id")
+		}
+		keys.Dropped = append(keys.Dropped, id)
 	}
 	return keys, nil
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -13,7 +14,7 @@ import (
 
 func TestKeysDocument(t *testing.T) {
 	keys := keysUsableFrom(noon, noon.Add(time.Hour+time.Nanosecond), noon.Add(time.Hour+time.Nanosecond))
-	keys.Revision = 42
+	keys.Revision, keys.Dropped = 42, []KeyID{{1, 2, 3, 0xab}, {}}
 	document, err := EncodeKeys(keys)
 	if err != nil {
 		t.Fatal(err)
@@ -25,6 +26,9 @@ func TestKeysDocument(t *testing.T) {
 	again, err := EncodeKeys(decoded)
 	if err != nil || !bytes.Equal(document, again) {
 		t.Errorf("a document that was read is written as another (%v)", err)
+	}
+	if !slices.Equal(decoded.Dropped, keys.Dropped) {
+		t.Errorf("the dropped keys %s are read as %s", keys.Dropped, decoded.Dropped)
 	}
 	facts := goodFacts()
 	for i := range keys.list {
@@ -76,35 +80,38 @@ func TestUnreadableKeysDocuments(t *testing.T) {
 	many.Keys = make([]keyDocument, MaxKeys+1)
 	tooMany, _ := json.Marshal(many)
 	for name, document := range map[string]string{
-		"nothing":                  "",
-		"no JSON":                  "keys",
-		"a list":                   "[]",
-		"null":                     "null",
-		"a later version":          replace(`"version":1`, `"version":2`),
-		"a version as text":        replace(`"version":1`, `"version":"1"`),
-		"an unknown field":         replace(`"version":1`, `"version":1,"more":true`),
-		"an unknown field of keys": replace(`"id":`, `"algorithm":"x","id":`),
-		"something after it":       good + "{}",
-		"a bracket after it":       good + "]",
-		"cut off":                  good[:len(good)-1],
-		"no revision":              replace(`"revision":1`, `"revision":0`),
-		"no keys":                  `{"version":1,"revision":1,"keys":[]}`,
-		"too many keys":            string(tooMany),
-		"a huge document":          good + strings.Repeat(" ", maxDocumentBytes),
-		"another id":               replace(first.ID, "00000000"),
-		"an id in capitals":        replace(first.ID, strings.ToUpper(first.ID)),
-		"another secret":           replace(first.Secret, base64url.EncodeToString(make([]byte, keySize))),
-		"a short secret":           replace(first.Secret, first.Secret[:40]),
-		"a padded secret":          replace(first.Secret, first.Secret+"="),
-		"a broken secret":          replace(first.Secret, first.Secret[:len(first.Secret)-1]+`\n`),
-		"a key twice":              twice(t, parsed),
-		"the wrong order":          reversed(t, parsed),
-		"no creation":              replace(`"createdAt":"2026-03-01T11:54:30Z"`, `"createdAt":"0001-01-01T00:00:00Z"`),
-		"no usable time":           replace(`"usableFrom":"2026-03-01T12:00:00Z",`, ``),
-		"a lifetime of nothing":    replace(`"336h0m0s"`, `"0s"`),
-		"a negative lifetime":      replace(`"336h0m0s"`, `"-1h"`),
-		"a lifetime in words":      replace(`"336h0m0s"`, `"long"`),
-		"a lifetime of two years":  replace(`"336h0m0s"`, `"17520h"`),
+		"nothing":                   "",
+		"no JSON":                   "keys",
+		"a list":                    "[]",
+		"null":                      "null",
+		"a later version":           replace(`"version":1`, `"version":2`),
+		"a version as text":         replace(`"version":1`, `"version":"1"`),
+		"an unknown field":          replace(`"version":1`, `"version":1,"more":true`),
+		"an unknown field of keys":  replace(`"id":`, `"algorithm":"x","id":`),
+		"something after it":        good + "{}",
+		"a bracket after it":        good + "]",
+		"cut off":                   good[:len(good)-1],
+		"no revision":               replace(`"revision":1`, `"revision":0`),
+		"no keys":                   `{"version":1,"revision":1,"keys":[]}`,
+		"too many keys":             string(tooMany),
+		"a huge document":           good + strings.Repeat(" ", maxDocumentBytes),
+		"another id":                replace(first.ID, "00000000"),
+		"an id in capitals":         replace(first.ID, strings.ToUpper(first.ID)),
+		"another secret":            replace(first.Secret, base64url.EncodeToString(make([]byte, keySize))),
+		"a short secret":            replace(first.Secret, first.Secret[:40]),
+		"a padded secret":           replace(first.Secret, first.Secret+"="),
+		"a broken secret":           replace(first.Secret, first.Secret[:len(first.Secret)-1]+`\n`),
+		"a key twice":               twice(t, parsed),
+		"the wrong order":           reversed(t, parsed),
+		"a dropped key in capitals": replace(`"revision":1`, `"revision":1,"dropped":["ABCDEF01"]`),
+		"a dropped key of 5 bytes":  replace(`"revision":1`, `"revision":1,"dropped":["abcdef0102"]`),
+		"too many dropped keys":     replace(`"revision":1`, `"revision":1,"dropped":["00000000"`+strings.Repeat(`,"00000000"`, maxDropped)+`]`),
+		"no creation":               replace(`"createdAt":"2026-03-01T11:54:30Z"`, `"createdAt":"0001-01-01T00:00:00Z"`),
+		"no usable time":            replace(`"usableFrom":"2026-03-01T12:00:00Z",`, ``),
+		"a lifetime of nothing":     replace(`"336h0m0s"`, `"0s"`),
+		"a negative lifetime":       replace(`"336h0m0s"`, `"-1h"`),
+		"a lifetime in words":       replace(`"336h0m0s"`, `"long"`),
+		"a lifetime of two years":   replace(`"336h0m0s"`, `"17520h"`),
 	} {
 		t.Run(name, func(t *testing.T) {
 			keys, err := DecodeKeys([]byte(document))

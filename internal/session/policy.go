@@ -98,6 +98,12 @@ func (p *Policy) AccessExpiry(s *Session, now time.Time) time.Time {
 	return earlier(now.Add(p.AccessLifetime), absolute)
 }
 
+// RefreshExpiry is when the session ends unless it is refreshed before: until then its refresh token is good.
+func (p *Policy) RefreshExpiry(s *Session) time.Time {
+	absolute, idle := p.expiry(s)
+	return earlier(absolute, idle)
+}
+
 // Retention is how long the record of a dead session is needed: until the last access token of it has expired by every
 // clock, because verifiers must still hear that it was ended. skew is the leeway of verifiers.
 func (p *Policy) Retention(skew time.Duration) time.Duration {
