@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
 	"k8s.io/utils/clock"
 	"k8s.io/utils/ptr"
@@ -18,11 +19,12 @@ import (
 	"github.com/keyturn/keyturn/api/v1alpha1"
 	"github.com/keyturn/keyturn/internal/issuers"
 	"github.com/keyturn/keyturn/internal/keyring"
+	"github.com/keyturn/keyturn/internal/session/kubernetes"
 	"github.com/keyturn/keyturn/internal/testenv"
 	"github.com/keyturn/keyturn/internal/token"
 )
 
-// running is a manager with everything that the operator runs in it but its HTTPS server: watches, queues, both
+// running is a manager with everything that the operator runs in it but its HTTPS server: watches, queues,
 // controllers. Its clock is the real one.
 type running struct {
 	*replica
@@ -51,7 +53,10 @@ func (w *world) start() *running {
 		w.Fatalf("making a manager: %v", err)
 	}
 	registry := issuers.NewRegistry()
-	watcher := issuers.NewWatcher(manager.GetCache(), registry, issuers.WatcherOptions{Clock: clock.RealClock{}, Logger: discard})
+	sessions := w.endedSessions(registry)
+	watcher := issuers.NewWatcher(manager.GetCache(), registry, issuers.WatcherOptions{
+		Clock: clock.RealClock{}, Logger: discard, Sessions: sessions,
+	})
 	m.replica = &replica{world: w, registry: registry, verifier: token.NewVerifier(registry, clock.RealClock{}, token.Options{})}
 	for _, err := range []error{
 		manager.Add(watcher),
@@ -61,6 +66,11 @@ func (w *world) start() *running {
 			Clock: clock.RealClock{}, Generate: keyring.Generate, External: watcher,
 		}).SetupWithManager(manager),
 		(&TokenRevocationReconciler{Client: manager.GetClient(), Clock: clock.RealClock{}, Verifiers: registry}).SetupWithManager(manager),
+		(&SessionReconciler{
+			Client: manager.GetClient(), APIReader: manager.GetAPIReader(), Clock: clock.RealClock{},
+			Store:     kubernetes.New(w.WithWatch, kubernetes.InNamespaces(w.namespace)),
+			Deletions: sessions, Retention: registry, Namespaces: []string{w.namespace},
+		}).SetupWithManager(manager),
 	} {
 		if err != nil {
 			w.Fatalf("setting up the manager: %v", err)
@@ -77,6 +87,18 @@ func (w *world) start() *running {
 	})
 	w.Cleanup(m.stop)
 	return m
+}
+
+// endedSessions is the watch of the world's sessions, for a watcher to run.
+func (w *world) endedSessions(registry *issuers.Registry) *issuers.EndedSessions {
+	w.Helper()
+	metadata, err := metadata.NewForConfig(testenv.Environment(w).Config)
+	if err != nil {
+		w.Fatalf("making a client for metadata: %v", err)
+	}
+	return issuers.NewEndedSessions(registry, issuers.EndedSessionsOptions{
+		Client: metadata, Namespaces: []string{w.namespace}, Clock: clock.RealClock{}, Logger: discard,
+	})
 }
 
 // count counts how often each object is read by its name, which a reconciler does once each time that it is called.

@@ -21,6 +21,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/keyturn/keyturn/api/v1alpha1"
+	"github.com/keyturn/keyturn/internal/audit"
 	"github.com/keyturn/keyturn/internal/issuers"
 	"github.com/keyturn/keyturn/internal/keyring"
 	"github.com/keyturn/keyturn/internal/testenv"
@@ -50,6 +51,7 @@ type world struct {
 	clock      *clocktesting.FakeClock
 	events     *events.FakeRecorder
 	journal    *journal
+	audited    *lines
 	reconciler *TokenIssuerReconciler
 }
 
@@ -69,6 +71,7 @@ func newWorld(t testing.TB) *world {
 		clock:   clocktesting.NewFakeClock(namespace.CreationTimestamp.Add(123456789 * time.Nanosecond)),
 		events:  events.NewFakeRecorder(10_000),
 		journal: &journal{},
+		audited: &lines{},
 	}
 	w.reconciler = w.newReconciler(w.journal.record(withFields(admin)))
 	return w
@@ -77,6 +80,7 @@ func newWorld(t testing.TB) *world {
 func (w *world) newReconciler(c client.Client) *TokenIssuerReconciler {
 	return &TokenIssuerReconciler{
 		Client: c, APIReader: w.WithWatch, Recorder: w.events, Clock: w.clock, Generate: keyring.Generate,
+		Audit: audit.New(w.audited, w.clock),
 	}
 }
 

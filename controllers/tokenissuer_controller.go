@@ -24,9 +24,11 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/keyturn/keyturn/api/v1alpha1"
+	"github.com/keyturn/keyturn/internal/audit"
 	"github.com/keyturn/keyturn/internal/issuers"
 	"github.com/keyturn/keyturn/internal/keyring"
 	"github.com/keyturn/keyturn/internal/remotejwks"
+	"github.com/keyturn/keyturn/internal/session"
 )
 
 const (
@@ -38,13 +40,15 @@ const (
 	raceRetry = 100 * time.Millisecond
 	// slowestRetry bounds the back-off after errors, so that an issuer recovers soon after its API server does.
 	slowestRetry = 30 * time.Second
+	// maxPasses bounds the plans of one reconciliation. Two or three bring a ring to rest.
+	maxPasses = 10
 )
 
-// TokenIssuerReconciler moves the rings of issuers with signing through their life, and publishes and exports what is
-// derived from them. Of external issuers it keeps the status.
+// TokenIssuerReconciler moves the rings of issuers with signing through their life, publishes and exports what is derived
+// from them, and keeps the keys for refresh tokens of issuers with sessions. Of external issuers it keeps the status.
 type TokenIssuerReconciler struct {
 	client.Client
-	// APIReader reads past the cache. It is asked before a ring is created.
+	// APIReader reads past the cache. It is asked before a ring, or a key for refresh tokens, is created in place of none.
 	APIReader client.Reader
 	Recorder  events.EventRecorder
 	Clock     clock.PassiveClock
@@ -52,6 +56,8 @@ type TokenIssuerReconciler struct {
 	Generate keyring.Generator
 	// External tells how the fetching of an external issuer's keys goes.
 	External ExternalStatus
+	// Audit is told of each step in a key's life. Nil for nobody.
+	Audit *audit.Log
 }
 
 // ExternalStatus tells how the fetching of an external issuer's keys goes; false if it has not begun.
@@ -86,6 +92,7 @@ func (r *TokenIssuerReconciler) Reconcile(ctx context.Context, request ctrl.Requ
 		outcome = r.external(issuer)
 	default:
 		outcome = r.advance(ctx, issuer)
+		outcome.refreshKeys = r.keepRefreshKeys(ctx, issuer)
 	}
 	if err := r.updateStatus(ctx, issuer, &outcome); err != nil {
 		return ctrl.Result{}, errors.Join(outcome.err, err)
@@ -95,6 +102,7 @@ func (r *TokenIssuerReconciler) Reconcile(ctx context.Context, request ctrl.Requ
 
 // outcome is what a reconciliation leaves behind: the last that was observed, and what stands in the way.
 type outcome struct {
+	progress
 	urlOwner *v1alpha1.TokenIssuer // set if the URL is another issuer's
 	observed *observation          // nil for an external issuer
 	policy   keyring.Policy
@@ -102,25 +110,55 @@ type outcome struct {
 	remote   *remotejwks.Status // set for an external issuer
 	stale    bool               // its keys are older than its policy allows
 
+	refreshKeys *refreshKeys // nil for an issuer without sessions
+}
+
+func (o *outcome) result(now time.Time) (ctrl.Result, error) {
+	if err := o.failure(); err != nil {
+		return ctrl.Result{}, err
+	}
+	again := o.again(now)
+	if o.refreshKeys != nil {
+		again = min(again, o.refreshKeys.again(now))
+	}
+	return ctrl.Result{RequeueAfter: again}, nil
+}
+
+func (o *outcome) outOfDate() bool { return o.raced || o.refreshKeys != nil && o.refreshKeys.raced }
+
+// progress is how far the work at something has come: what has ended it early, if anything, and when to go on.
+type progress struct {
 	conflict   *conflictError // an object that is somebody else's
-	unreadable error          // the ring cannot be read
+	unreadable error          // what is stored cannot be read
 	err        error          // any other failure
 	raced      bool           // another writer was faster
 	wake       time.Time
 }
 
-func (o *outcome) result(now time.Time) (ctrl.Result, error) {
+// end takes what the work has ended with for what it means.
+func (p *progress) end(err error) {
 	switch {
-	case o.raced:
-		return ctrl.Result{RequeueAfter: raceRetry}, nil
-	case o.conflict != nil || o.unreadable != nil:
-		return ctrl.Result{RequeueAfter: conflictRetry}, nil //nolint:nilerr // The status tells it; trying harder would change nothing.
-	case o.err != nil:
-		return ctrl.Result{}, o.err
-	case o.wake.IsZero():
-		return ctrl.Result{RequeueAfter: reevaluate}, nil
+	case err == nil || errors.As(err, &p.conflict):
+	case errors.Is(err, keyring.ErrUnreadable) || errors.Is(err, session.ErrUnreadable):
+		p.unreadable = err
+	case apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) || errors.Is(err, errStale):
+		p.raced = true
+	default:
+		p.err = err
 	}
-	return ctrl.Result{RequeueAfter: min(max(o.wake.Sub(now), raceRetry), reevaluate)}, nil
+}
+
+// again is how soon to go on. Where something is in the way that the status tells, trying harder would change nothing.
+func (p *progress) again(now time.Time) time.Duration {
+	switch {
+	case p.raced:
+		return raceRetry
+	case p.conflict != nil || p.unreadable != nil:
+		return conflictRetry
+	case p.wake.IsZero():
+		return reevaluate
+	}
+	return min(max(p.wake.Sub(now), raceRetry), reevaluate)
 }
 
 // advance brings the issuer's objects to where they must be. What the cache holds may be out of date, and can stay so for
@@ -137,36 +175,30 @@ func (r *TokenIssuerReconciler) advance(ctx context.Context, issuer *v1alpha1.To
 // published is a fact that the ring must record. fresh is true to read past the cache.
 func (r *TokenIssuerReconciler) advanceOnce(ctx context.Context, issuer *v1alpha1.TokenIssuer, fresh bool) outcome {
 	o := outcome{policy: issuers.SigningPolicy(issuer)}
-	o.err = r.revokedKeys(ctx, issuer, &o.policy)
-	if o.err == nil {
-		o.observed, o.err = r.observe(ctx, issuer, fresh)
-	}
-	for passes := 0; o.err == nil; passes++ {
-		var decision keyring.Decision
-		decision, o.err = keyring.Plan(r.Clock.Now(), o.policy, o.observed.ring, o.observed.seen(), r.Generate)
-		if o.err != nil {
-			break
-		}
-		var wrote bool
-		wrote, o.err = r.apply(ctx, issuer, o.policy, o.observed, &decision)
-		o.wake, o.full = decision.Wake, decision.Full
-		if !wrote {
-			break
-		}
-		if passes > 8 {
-			o.err = fmt.Errorf("the keys of %s do not come to rest: is something else writing their Secrets?", issuer.Name)
-		}
-	}
-	if errors.As(o.err, &o.conflict) {
-		o.err = nil
-	}
-	if errors.Is(o.err, keyring.ErrUnreadable) {
-		o.unreadable, o.err = o.err, nil
-	}
-	if apierrors.IsConflict(o.err) || apierrors.IsAlreadyExists(o.err) || errors.Is(o.err, errStale) {
-		o.raced, o.err = true, nil
-	}
+	o.end(r.moveRing(ctx, issuer, fresh, &o))
 	return o
+}
+
+func (r *TokenIssuerReconciler) moveRing(ctx context.Context, issuer *v1alpha1.TokenIssuer, fresh bool, o *outcome) error {
+	var err error
+	if o.policy.Revoked, err = r.revokedKeys(ctx, issuer); err != nil {
+		return err
+	}
+	if o.observed, err = r.observe(ctx, issuer, fresh); err != nil {
+		return err
+	}
+	for range maxPasses {
+		decision, err := keyring.Plan(r.Clock.Now(), o.policy, o.observed.ring, o.observed.seen(), r.Generate)
+		if err != nil {
+			return err
+		}
+		wrote, err := r.apply(ctx, issuer, o.policy, o.observed, &decision)
+		o.wake, o.full = decision.Wake, decision.Full
+		if err != nil || !wrote {
+			return err
+		}
+	}
+	return fmt.Errorf("the keys of %s do not come to rest: is something else writing their Secrets?", issuer.Name)
 }
 
 // apply writes what was decided, in the order that keyring.Decision asks for.
@@ -183,17 +215,18 @@ func (r *TokenIssuerReconciler) apply(ctx context.Context, issuer *v1alpha1.Toke
 	return moved || published || exported, err
 }
 
-// revokedKeys adds the key ids that revocations name to the policy.
-func (r *TokenIssuerReconciler) revokedKeys(ctx context.Context, issuer *v1alpha1.TokenIssuer, policy *keyring.Policy) error {
+// revokedKeys are the key ids that revocations name: of signing keys and of keys for refresh tokens.
+func (r *TokenIssuerReconciler) revokedKeys(ctx context.Context, issuer *v1alpha1.TokenIssuer) ([]string, error) {
 	var revocations v1alpha1.TokenRevocationList
 	err := r.List(ctx, &revocations, client.InNamespace(issuer.Namespace), client.MatchingFields{indexRevokedKeyIssuer: issuer.Name})
 	if err != nil {
-		return fmt.Errorf("listing the revoked keys of %s: %w", issuer.Name, err)
+		return nil, fmt.Errorf("listing the revoked keys of %s: %w", issuer.Name, err)
 	}
+	ids := make([]string, len(revocations.Items))
 	for i := range revocations.Items {
-		policy.Revoked = append(policy.Revoked, revocations.Items[i].Spec.KeyID)
+		ids[i] = revocations.Items[i].Spec.KeyID
 	}
-	return nil
+	return ids, nil
 }
 
 // urlOwner returns the issuer that keeps the URL of this one: itself, unless an older one has it.

@@ -17,9 +17,10 @@ func (r *TokenIssuerReconciler) external(issuer *v1alpha1.TokenIssuer) outcome {
 	now := r.Clock.Now()
 	status, known := r.External.ExternalStatus(client.ObjectKeyFromObject(issuer))
 	if !known {
-		return outcome{remote: &remotejwks.Status{}, wake: now.Add(externalPoll)}
+		return outcome{remote: &remotejwks.Status{}, progress: progress{wake: now.Add(externalPoll)}}
 	}
-	o := outcome{remote: &status, stale: now.Sub(status.FetchedAt) >= issuer.Spec.External.MaxStaleness.Duration, wake: status.NextFetch.Add(externalPoll)}
+	o := outcome{remote: &status, stale: now.Sub(status.FetchedAt) >= issuer.Spec.External.MaxStaleness.Duration}
+	o.wake = status.NextFetch.Add(externalPoll)
 	if status.FetchedAt.IsZero() || o.wake.Before(now) {
 		o.wake = now.Add(externalPoll)
 	}

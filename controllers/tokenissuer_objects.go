@@ -132,8 +132,9 @@ func ours(object client.Object, issuer *v1alpha1.TokenIssuer, component string) 
 }
 
 var secretTypes = map[string]corev1.SecretType{
-	v1alpha1.ComponentKeyring:    v1alpha1.SecretTypeKeyring,
-	v1alpha1.ComponentSigningKey: v1alpha1.SecretTypeSigningKey,
+	v1alpha1.ComponentKeyring:     v1alpha1.SecretTypeKeyring,
+	v1alpha1.ComponentSigningKey:  v1alpha1.SecretTypeSigningKey,
+	v1alpha1.ComponentRefreshKeys: v1alpha1.SecretTypeRefreshKeys,
 }
 
 func kindOf(object client.Object) string {

@@ -8,6 +8,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/keyturn/keyturn/api/v1alpha1"
+	"github.com/keyturn/keyturn/internal/audit"
 	"github.com/keyturn/keyturn/internal/issuers"
 	"github.com/keyturn/keyturn/internal/keyring"
 )
@@ -42,15 +43,19 @@ func (r *TokenIssuerReconciler) writeRing(ctx context.Context, issuer *v1alpha1.
 	return true, nil
 }
 
-var eventReasons = map[keyring.ChangeKind]string{
-	keyring.Created:   v1alpha1.EventKeyCreated,
-	keyring.Activated: v1alpha1.EventKeyActivated,
-	keyring.Retired:   v1alpha1.EventKeyRetired,
-	keyring.Removed:   v1alpha1.EventKeyRemoved,
-	keyring.Revoked:   v1alpha1.EventKeyRevoked,
+// steps in a key's life, as events and the audit log call them.
+var steps = map[keyring.ChangeKind]struct {
+	event string
+	audit audit.Kind
+}{
+	keyring.Created:   {v1alpha1.EventKeyCreated, audit.KeyCreated},
+	keyring.Activated: {v1alpha1.EventKeyActivated, audit.KeyActivated},
+	keyring.Retired:   {v1alpha1.EventKeyRetired, audit.KeyRetired},
+	keyring.Removed:   {v1alpha1.EventKeyRemoved, audit.KeyRemoved},
+	keyring.Revoked:   {v1alpha1.EventKeyRevoked, audit.KeyRevoked},
 }
 
-// tell sends an event and writes a log line for each step in a key's life.
+// tell sends an event and writes a line to the log, and one to the audit log, for each step in a key's life.
 func (r *TokenIssuerReconciler) tell(ctx context.Context, issuer *v1alpha1.TokenIssuer, changes []keyring.Change) {
 	log := ctrl.LoggerFrom(ctx)
 	for _, change := range changes {
@@ -59,9 +64,17 @@ func (r *TokenIssuerReconciler) tell(ctx context.Context, issuer *v1alpha1.Token
 		if change.Kind == keyring.Revoked {
 			severity = corev1.EventTypeWarning
 		}
+		step := steps[change.Kind]
 		// Events that differ only in their note are merged into one, so the key is in the action too.
-		r.Recorder.Eventf(issuer, nil, severity, eventReasons[change.Kind], string(change.Kind)+" "+change.KeyID, "Key %s: %s.", change.KeyID, change.Reason)
+		r.Recorder.Eventf(issuer, nil, severity, step.event, string(change.Kind)+" "+change.KeyID, "Key %s: %s.", change.KeyID, change.Reason)
+		r.record(issuer, step.audit, change.KeyID, change.Reason)
 	}
+}
+
+func (r *TokenIssuerReconciler) record(issuer *v1alpha1.TokenIssuer, kind audit.Kind, keyID, reason string) {
+	r.Audit.Record(audit.Event{
+		Kind: kind, Issuer: client.ObjectKeyFromObject(issuer), IssuerURL: issuer.Spec.IssuerURL, KeyID: keyID, Reason: reason,
+	})
 }
 
 // tellLost says loudly that keys are gone which have signed tokens.

@@ -21,7 +21,7 @@ import (
 // updateStatus writes the status if it differs. It is derived as a whole from the outcome; of what was there before only
 // the times of conditions that have not changed are kept.
 func (r *TokenIssuerReconciler) updateStatus(ctx context.Context, issuer *v1alpha1.TokenIssuer, o *outcome) error {
-	if o.raced {
+	if o.outOfDate() {
 		return nil // what was seen is out of date
 	}
 	before := issuer.DeepCopy()
@@ -38,6 +38,7 @@ func (r *TokenIssuerReconciler) updateStatus(ctx context.Context, issuer *v1alph
 		status = *before.Status.DeepCopy()
 		status.ObservedGeneration, status.Conditions = issuer.Generation, conditions
 	}
+	describeRefreshKeys(&status, issuer, before.Status.RefreshKeys, o.refreshKeys)
 	setConditions(&status, now, o)
 	if equality.Semantic.DeepEqual(before.Status, status) {
 		return nil
@@ -116,7 +117,8 @@ type problem struct {
 	reason, message string
 }
 
-// readyChecks are what must hold for tokens to be signed and verified. The first problem found is told.
+// readyChecks are what must hold for tokens to be signed and verified, and for sessions to be opened and refreshed. The
+// first problem found is told.
 var readyChecks = []func(now time.Time, o *outcome) *problem{
 	accepted,
 	noConflict,
@@ -125,6 +127,8 @@ var readyChecks = []func(now time.Time, o *outcome) *problem{
 	activePublished,
 	activeMounted,
 	notOverdueForLong,
+	refreshKeysReadable,
+	refreshKeysExist,
 	externalKeysFresh,
 }
 
@@ -172,8 +176,8 @@ func readyMessage(o *outcome) string {
 		}
 		return message
 	}
-	if o.err != nil {
-		return "The keys are good, but could not be brought up to date: " + o.err.Error()
+	if err := o.failure(); err != nil {
+		return "The keys are good, but could not be brought up to date: " + err.Error()
 	}
 	return "The active key is published, and signs."
 }
@@ -189,10 +193,14 @@ func accepted(_ time.Time, o *outcome) *problem {
 }
 
 func noConflict(_ time.Time, o *outcome) *problem {
-	if o.conflict == nil {
+	conflict := o.conflict
+	if conflict == nil && o.refreshKeys != nil {
+		conflict = o.refreshKeys.conflict
+	}
+	if conflict == nil {
 		return nil
 	}
-	return &problem{v1alpha1.ReasonSecretConflict, "The " + o.conflict.Error() + "."}
+	return &problem{v1alpha1.ReasonSecretConflict, "The " + conflict.Error() + "."}
 }
 
 func ringReadable(_ time.Time, o *outcome) *problem {
@@ -252,7 +260,7 @@ func rotationOverdue(now time.Time, o *outcome) *problem {
 	since, overdue := o.observed.ring.Overdue(now, o.policy)
 	switch {
 	case !overdue:
-		return nil
+		return refreshKeysFull(now, o)
 	case o.full:
 		return &problem{v1alpha1.ReasonRingFull, fmt.Sprintf(
 			"The rotation due at %s waits, because the ring holds %d keys whose tokens have not expired. Shorten tokens.maxLifetime or lengthen signing.rotation.period.",

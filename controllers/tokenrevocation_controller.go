@@ -21,6 +21,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/keyturn/keyturn/api/v1alpha1"
+	"github.com/keyturn/keyturn/internal/audit"
 	"github.com/keyturn/keyturn/internal/issuers"
 	"github.com/keyturn/keyturn/internal/revocation"
 )
@@ -39,6 +40,10 @@ type Verifiers interface {
 	KeyPublished(issuer types.NamespacedName, keyID string) bool
 	// KeyDropped says whether an issuer of our own has dropped this key as compromised.
 	KeyDropped(issuer types.NamespacedName, keyID string) bool
+	// RefreshKeyKnown says whether an issuer of our own still has this key for refresh tokens.
+	RefreshKeyKnown(issuer types.NamespacedName, keyID string) bool
+	// RefreshKeyDropped says whether an issuer of our own has dropped this key for refresh tokens as compromised.
+	RefreshKeyDropped(issuer types.NamespacedName, keyID string) bool
 	// LongestLifetime returns the longest lifetime that a token of the issuer can have.
 	LongestLifetime(issuer types.NamespacedName) (time.Duration, bool)
 }
@@ -49,6 +54,8 @@ type TokenRevocationReconciler struct {
 	client.Client
 	Clock     clock.PassiveClock
 	Verifiers Verifiers
+	// Audit is told of each revocation that comes into force. Nil for nobody.
+	Audit *audit.Log
 }
 
 // +kubebuilder:rbac:groups=keyturn.dev,resources=tokenrevocations,verbs=get;list;watch;delete
@@ -82,6 +89,7 @@ func (r *TokenRevocationReconciler) Reconcile(ctx context.Context, request ctrl.
 
 // assessment is what there is to say about a revocation.
 type assessment struct {
+	issuerURL          string // empty where there is no such issuer
 	accepted, enforced metav1.Condition
 	expiresAt          *metav1.Time
 	over               bool          // no token that it can hit is still valid
@@ -98,8 +106,9 @@ func (r *TokenRevocationReconciler) assess(object *v1alpha1.TokenRevocation, iss
 		}
 	}
 	state := assessment{
-		accepted: condition(v1alpha1.ConditionAccepted, true, v1alpha1.ReasonAccepted, "The revocation is acted on."),
-		enforced: condition(v1alpha1.ConditionEnforced, true, v1alpha1.ReasonEnforced, "The webhook denies the tokens that it names."),
+		issuerURL: issuer.Spec.IssuerURL,
+		accepted:  condition(v1alpha1.ConditionAccepted, true, v1alpha1.ReasonAccepted, "The revocation is acted on."),
+		enforced:  condition(v1alpha1.ConditionEnforced, true, v1alpha1.ReasonEnforced, "The webhook denies the tokens that it names."),
 	}
 	ownKey := object.Spec.KeyID != "" && issuer.Spec.Signing != nil
 	switch {
@@ -110,14 +119,32 @@ func (r *TokenRevocationReconciler) assess(object *v1alpha1.TokenRevocation, iss
 		state.enforced = condition(v1alpha1.ConditionEnforced, false, v1alpha1.ReasonNotYetApplied,
 			"The webhook denies its tokens, but the key is still in the JWKS: see the status of the TokenIssuer.")
 		state.again = r.patience(object)
+	case ownKey && r.Verifiers.RefreshKeyKnown(name, object.Spec.KeyID):
+		r.assessRefreshKey(&state, object, issuer)
+	case ownKey && r.Verifiers.RefreshKeyDropped(name, object.Spec.KeyID):
+		state.enforced.Message = "The key for refresh tokens was dropped, and its refresh tokens are refused. Access tokens of its sessions are good until they expire."
+		r.assessExpiry(&state, object, issuer)
 	case ownKey && !r.Verifiers.KeyDropped(name, object.Spec.KeyID):
 		// Most likely a mistake, and a costly one. The revocation stays until somebody has looked at it.
 		state.enforced = condition(v1alpha1.ConditionEnforced, true, v1alpha1.ReasonKeyNotFound,
-			"The webhook denies the key id, but the TokenIssuer has no such key and has dropped none. Compare the id with the ACTIVE-KEY and status.keys of the TokenIssuer, and delete this revocation if it is a mistake.")
+			"The webhook denies the key id, but the TokenIssuer has no such key and has dropped none. Compare the id with the ACTIVE-KEY, status.keys and status.refreshKeys of the TokenIssuer, and delete this revocation if it is a mistake.")
 	default:
 		r.assessExpiry(&state, object, issuer)
 	}
 	return state
+}
+
+// assessRefreshKey is about a key for refresh tokens that the issuer still has. Where it has no sessions nobody drops the
+// key, and nobody accepts a token of it: the revocation stays until one of the two changes.
+func (r *TokenRevocationReconciler) assessRefreshKey(state *assessment, object *v1alpha1.TokenRevocation, issuer *v1alpha1.TokenIssuer) {
+	secret := issuers.RefreshKeysSecretName(issuer.Name)
+	if issuer.Spec.Sessions == nil {
+		state.enforced.Message = fmt.Sprintf("The TokenIssuer has no sessions, so no refresh token is accepted. The key is still in the Secret %s, and is dropped when sessions come back: keep this revocation until then.", secret)
+		return
+	}
+	state.enforced = condition(v1alpha1.ConditionEnforced, false, v1alpha1.ReasonNotYetApplied,
+		fmt.Sprintf("The key for refresh tokens is still in the Secret %s: see the status of the TokenIssuer.", secret))
+	state.again = r.patience(object)
 }
 
 // assessExpiry says when the last token that the revocation can hit has expired. The key of an external issuer can sign
@@ -187,7 +214,21 @@ func (r *TokenRevocationReconciler) updateStatus(ctx context.Context, object *v1
 	if client.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("writing the status: %w", err)
 	}
+	if err == nil && meta.IsStatusConditionTrue(object.Status.Conditions, v1alpha1.ConditionEnforced) &&
+		!meta.IsStatusConditionTrue(before.Status.Conditions, v1alpha1.ConditionEnforced) {
+		r.record(object, state.issuerURL)
+	}
 	return nil
+}
+
+// record writes to the audit log that a revocation has come into force.
+func (r *TokenRevocationReconciler) record(object *v1alpha1.TokenRevocation, issuerURL string) {
+	spec := &object.Spec
+	r.Audit.Record(audit.Event{
+		Kind: audit.Revocation, Issuer: issuers.IssuerOf(object), IssuerURL: issuerURL,
+		Subject: spec.Subject, ClientID: spec.ClientID, SessionID: spec.SessionID, KeyID: spec.KeyID,
+		Object: object.Name, Target: target(spec), Reason: spec.Reason,
+	})
 }
 
 // target is what a revocation denies, in one line.

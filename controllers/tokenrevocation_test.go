@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/keyturn/keyturn/api/v1alpha1"
+	"github.com/keyturn/keyturn/internal/audit"
 	"github.com/keyturn/keyturn/internal/issuers"
 	"github.com/keyturn/keyturn/internal/token"
 )
@@ -21,7 +22,9 @@ func (r *replica) assess(name string) (ctrl.Result, error) {
 }
 
 func (r *replica) assessWith(c client.Client, name string) (ctrl.Result, error) {
-	reconciler := &TokenRevocationReconciler{Client: c, Clock: r.clock, Verifiers: r.registry}
+	reconciler := &TokenRevocationReconciler{
+		Client: c, Clock: r.clock, Verifiers: r.registry, Audit: audit.New(r.audited, r.clock),
+	}
 	return reconciler.Reconcile(r.Context(), r.request(name))
 }
 

@@ -21,9 +21,9 @@ import (
 func TestWatchesRestoreWhatIsDeleted(t *testing.T) {
 	w := newWorld(t)
 	m := w.start()
-	w.create("shop")
+	w.create("shop", sessions)
 	m.ready("shop")
-	for _, object := range []client.Object{w.mounted("shop"), w.jwks("shop")} {
+	for _, object := range []client.Object{w.mounted("shop"), w.jwks("shop"), w.refreshSecret("shop")} {
 		before := object.GetUID()
 		w.remove(object)
 		eventually(t, object.GetName()+" again", func() error {
@@ -56,6 +56,19 @@ func TestWatchesBringRevocationOfKeyIntoForce(t *testing.T) {
 	}
 	eventually(t, "one ring everywhere", func() error { return w.coherent("shop") })
 	m.wantSoon(w.token(issuer), token.Allowed)
+}
+
+func TestWatchesBringRevocationOfRefreshKeyIntoForce(t *testing.T) {
+	w := newWorld(t)
+	m := w.start()
+	w.create("shop", sessions)
+	bad := m.ready("shop").Status.RefreshKeys[0].ID
+	w.revoke("leak", "shop", key(bad))
+	m.enforced("leak")
+	if got := w.newestRefreshKey("shop"); got == bad {
+		t.Error("enforced, and the key is still in the Secret")
+	}
+	w.wantRevocation("leak", v1alpha1.ConditionEnforced, metav1.ConditionTrue, v1alpha1.ReasonEnforced)
 }
 
 func (m *running) enforced(name string) {

@@ -33,6 +33,10 @@ const (
 	ComponentJWKS       = "jwks"
 	// ComponentRefreshKeys is the Secret with the keys for refresh tokens.
 	ComponentRefreshKeys = "refresh-keys"
+	// ComponentServingCertificate is the Secret with the certificate that the operator serves with, and what clients trust.
+	ComponentServingCertificate = "serving-cert"
+	// ComponentServingAuthorities is the Secret with the keys that sign serving certificates.
+	ComponentServingAuthorities = "serving-authorities"
 )
 
 // Labels and the finalizer of a Session.
@@ -61,6 +65,9 @@ const (
 	SecretTypeSigningKey corev1.SecretType = "keyturn.dev/signing-key"
 	// SecretTypeRefreshKeys is the type of the Secret with the keys for refresh tokens, which only the operator reads.
 	SecretTypeRefreshKeys corev1.SecretType = "keyturn.dev/refresh-keys"
+	// SecretTypeServingAuthorities is the type of the Secret with the keys that sign serving certificates, which only the
+	// operator reads.
+	SecretTypeServingAuthorities corev1.SecretType = "keyturn.dev/serving-authorities"
 )
 
 // Data keys of the Secrets and the ConfigMap.
@@ -123,6 +130,9 @@ const (
 	ReasonKeysStale       = "KeysStale"
 	ReasonKeysUnavailable = "KeysUnavailable"
 
+	ReasonRefreshKeysUnreadable = "RefreshKeysUnreadable"
+	ReasonRefreshKeysFull       = "RefreshKeysFull"
+
 	ReasonIssuerNotFound = "IssuerNotFound"
 	ReasonEnforced       = "Enforced"
 	ReasonNotYetApplied  = "NotYetApplied"
@@ -137,4 +147,11 @@ const (
 	EventKeyRetired   = "KeyRetired"
 	EventKeyRemoved   = "KeyRemoved"
 	EventKeyRevoked   = "KeyRevoked"
+
+	EventRefreshKeyCreated = "RefreshKeyCreated"
+	EventRefreshKeyRemoved = "RefreshKeyRemoved"
+	EventRefreshKeyRevoked = "RefreshKeyRevoked"
+	// EventRefreshKeysLost says that every session has to log in again, because the Secret with the keys for refresh tokens
+	// had vanished.
+	EventRefreshKeysLost = "RefreshKeysLost"
 )

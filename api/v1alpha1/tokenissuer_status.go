@@ -28,6 +28,14 @@ type TokenIssuerStatus struct {
 	// +listMapKey=id
 	Keys []KeyStatus `json:"keys,omitempty"`
 
+	// Every key for refresh tokens, of an issuer with sessions. The last one that
+	// is usable opens sessions; the ones before it serve those that they have
+	// opened.
+	// +optional
+	// +listType=map
+	// +listMapKey=id
+	RefreshKeys []RefreshKeyStatus `json:"refreshKeys,omitempty"`
+
 	// When the next key takes over, if nothing asks for it earlier.
 	// +optional
 	NextRotation *metav1.Time `json:"nextRotation,omitempty"`
@@ -81,4 +89,19 @@ type KeyStatus struct {
 	// it did.
 	// +optional
 	Exception string `json:"exception,omitempty"`
+}
+
+// RefreshKeyStatus is one key for refresh tokens, without anything secret.
+type RefreshKeyStatus struct {
+	// The id of the key, of eight hexadecimal digits: what a TokenRevocation
+	// names in keyID to drop the key and log out all that it has logged in.
+	// +required
+	ID string `json:"id"`
+	// When the key begins to open sessions: once every replica knows it.
+	// +optional
+	UsableFrom *metav1.Time `json:"usableFrom,omitempty"`
+	// When the key is removed, because the last session that it can have opened
+	// has expired. Absent while it can open more.
+	// +optional
+	RemoveAfter *metav1.Time `json:"removeAfter,omitempty"`
 }

@@ -106,7 +106,10 @@ type TokenIssuerSpec struct {
 	JWKS JWKSPolicy `json:"jwks,omitzero"`
 
 	// Lets people and workloads log in: the issuer mints access tokens and
-	// refresh tokens. Without it Keyturn mints nothing. Only with signing.
+	// refresh tokens. Without it Keyturn mints nothing. Only with signing. The
+	// keys for refresh tokens are in the Secret <name>-refresh-keys, which stays
+	// when sessions are taken out of the spec, so that putting them back logs
+	// nobody out.
 	// +optional
 	Sessions *SessionPolicy `json:"sessions,omitempty"`
 }
@@ -124,8 +127,8 @@ type DeletionPolicy string
 
 // The deletion policies.
 const (
-	// DeletionDelete deletes the ring, the mounted Secret and the ConfigMap
-	// together with the TokenIssuer.
+	// DeletionDelete deletes the ring, the mounted Secret, the ConfigMap and the
+	// keys for refresh tokens together with the TokenIssuer.
 	DeletionDelete DeletionPolicy = "Delete"
 	// DeletionRetain keeps them; a TokenIssuer of the same name created later
 	// goes on with them.
@@ -161,9 +164,10 @@ type Signing struct {
 	// +kubebuilder:default={}
 	Secret SigningSecret `json:"secret,omitzero"`
 
-	// What becomes of the ring, the mounted Secret and the ConfigMap when the
-	// TokenIssuer is deleted: Delete, or Retain to let a TokenIssuer of the same
-	// name created later go on with them. Default: Delete.
+	// What becomes of the ring, the mounted Secret, the ConfigMap and the keys
+	// for refresh tokens when the TokenIssuer is deleted: Delete, or Retain to
+	// let a TokenIssuer of the same name created later go on with them. Default:
+	// Delete.
 	// +optional
 	// +kubebuilder:default=Delete
 	DeletionPolicy DeletionPolicy `json:"deletionPolicy,omitempty"`

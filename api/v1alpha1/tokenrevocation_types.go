@@ -87,7 +87,9 @@ type TokenRevocationSpec struct {
 
 	// Denies every token that the key with this id (kid) signed or will sign,
 	// drops the key from the JWKS at once, and rotates: also when it is the
-	// active key.
+	// active key. The id of a key for refresh tokens, as the TokenIssuer has it
+	// in status.refreshKeys, drops that key: every session that it has opened
+	// must log in again, and their access tokens are good until they expire.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=256

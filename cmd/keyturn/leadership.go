@@ -16,6 +16,7 @@ import (
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/keyturn/keyturn/controllers"
+	"github.com/keyturn/keyturn/internal/audit"
 	"github.com/keyturn/keyturn/internal/issuers"
 	"github.com/keyturn/keyturn/internal/keyring"
 )
@@ -37,6 +38,8 @@ type leadership struct {
 	options  *options
 	registry *issuers.Registry
 	watcher  *issuers.Watcher
+	sessions *sessions
+	audit    *audit.Log
 	clock    clock.Clock
 	log      logr.Logger
 }
@@ -81,6 +84,9 @@ func (l *leadership) term(ctx context.Context) error {
 		LeaderElectionID:              leaseName,
 		LeaderElectionNamespace:       l.options.leaderNamespace,
 		LeaderElectionReleaseOnCancel: true,
+		LeaseDuration:                 ptr.To(l.options.election.leaseDuration),
+		RenewDeadline:                 ptr.To(l.options.election.renewDeadline),
+		RetryPeriod:                   ptr.To(l.options.election.retryPeriod),
 		GracefulShutdownTimeout:       ptr.To(termTimeout),
 	})
 	if err != nil {
@@ -101,11 +107,22 @@ func (l *leadership) addControllers(term manager.Manager) error {
 			Clock:     l.clock,
 			Generate:  keyring.Generate,
 			External:  l.watcher,
+			Audit:     l.audit,
 		}).SetupWithManager(term),
 		(&controllers.TokenRevocationReconciler{
 			Client:    l.manager.GetClient(),
 			Clock:     l.clock,
 			Verifiers: l.registry,
+			Audit:     l.audit,
+		}).SetupWithManager(term),
+		(&controllers.SessionReconciler{
+			Client:     l.manager.GetClient(),
+			APIReader:  l.manager.GetAPIReader(),
+			Clock:      l.clock,
+			Store:      l.sessions.store,
+			Deletions:  l.sessions.ended,
+			Retention:  l.registry,
+			Namespaces: l.options.namespaces,
 		}).SetupWithManager(term))
 }
 

@@ -41,6 +41,10 @@ func TestMistakesOnTheCommandLine(t *testing.T) {
 		{[]string{"--log-format=xml"}, "neither json nor console"},
 		{[]string{"--trusted-proxies=everybody"}, "neither an address nor a CIDR"},
 		{[]string{"--allow-internal-addresses=all"}, "neither an address nor a CIDR"},
+		{[]string{"--audit-log=/no/such/folder/audit.log"}, "--audit-log: open /no/such/folder/audit.log: no such file"},
+		{[]string{"--leader-election-lease-duration=10s"}, "--leader-election-renew-deadline: 10s is not less"},
+		{[]string{"--tls-secret=a", "--tls-cert-file=tls.crt"}, "set either the Secret or the files"},
+		{[]string{"--tls-secret=a", "--tls-hosts=https://a"}, "--tls-hosts: the host"},
 		{[]string{"--kubeconfig=/nowhere"}, "name a kubeconfig file with --kubeconfig"},
 		{[]string{"serve"}, "unknown command"},
 		{[]string{"--no-such-flag"}, "unknown flag"},
@@ -65,7 +69,7 @@ func TestHelpNamesEveryFlagWithADescription(t *testing.T) {
 	if err := root.ExecuteContext(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	for _, flag := range []string{"--namespaces", "--tls-cert-file", "--leader-elect", "--allow-internal-addresses"} {
+	for _, flag := range []string{"--namespaces", "--tls-cert-file", "--leader-elect", "--allow-internal-addresses", "--audit-log"} {
 		if !strings.Contains(out.String(), flag) {
 			t.Errorf("the help lacks %s", flag)
 		}

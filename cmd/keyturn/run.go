@@ -49,16 +49,15 @@ func run(ctx context.Context, o *options) error {
 	ctrl.SetLogger(log)
 	klog.SetLogger(log.WithName("client-go"))
 
-	trustedProxies, err := prefixes("trusted-proxies", o.trustedProxies)
-	if err != nil {
-		return err
-	}
-	allowInternal, err := prefixes("allow-internal-addresses", o.allowInternal)
+	resolved, err := o.resolve(clock.RealClock{})
 	if err != nil {
 		return err
 	}
 	config, err := restConfig(o.kubeconfig)
 	if err != nil {
+		return err
+	}
+	if o.tls.Source, err = o.servingSecret.source(config, o.tls.Hosts, clock.RealClock{}, log); err != nil {
 		return err
 	}
 	freshness := issuers.NewFreshness(clock.RealClock{})
@@ -69,16 +68,26 @@ func run(ctx context.Context, o *options) error {
 	}
 
 	registry := issuers.NewRegistry()
+	verifier := token.NewVerifier(registry, clock.RealClock{}, token.Options{})
+	sessions, err := newSessions(sessionOptions{
+		config: config, scheme: mgr.GetScheme(), registry: registry, verifier: verifier, namespaces: o.namespaces,
+		allowInternal: resolved.allowInternal, audit: resolved.auditLog, log: log,
+	})
+	if err != nil {
+		return err
+	}
 	https := server.New(server.Options{
-		Verifier:       token.NewVerifier(registry, clock.RealClock{}, token.Options{}),
+		Verifier:       verifier,
 		Publications:   registry,
+		Authorities:    registry,
+		Endpoints:      sessions.endpoints,
 		BindAddress:    o.bindAddress,
 		TLS:            o.tls,
-		TrustedProxies: trustedProxies,
+		TrustedProxies: resolved.trustedProxies,
 		Logger:         log.WithName("server"),
 		Registerer:     metrics.Registry,
 	})
-	external, err := externalOptions(config, allowInternal)
+	external, err := externalOptions(config, resolved.allowInternal)
 	if err != nil {
 		return err
 	}
@@ -86,17 +95,25 @@ func run(ctx context.Context, o *options) error {
 		External: external,
 		Clock:    clock.RealClock{},
 		Logger:   log.WithName("issuers"),
-		Forget:   https.ForgetIssuer,
+		Sessions: sessions.ended,
+		Forget: func(namespace, name string) {
+			https.ForgetIssuer(namespace, name)
+			sessions.endpoints.ForgetIssuer(namespace, name)
+		},
 	})
 	if err := errors.Join(
 		mgr.Add(https),
 		mgr.Add(watcher),
 		metrics.Registry.Register(issuers.NewCollector(registry, freshness, clock.RealClock{})),
+		metrics.Registry.Register(resolved.auditLog.WriteErrors()),
 		mgr.AddHealthzCheck("ping", healthz.Ping),
 		mgr.AddReadyzCheck("serving", https.Ready),
 		mgr.AddReadyzCheck("synced", syncedCheck(registry)),
 		controllers.IndexFields(ctx, mgr.GetFieldIndexer()),
-		mgr.Add(&leadership{manager: mgr, options: o, registry: registry, watcher: watcher, clock: clock.RealClock{}, log: log.WithName("leadership")}),
+		mgr.Add(&leadership{
+			manager: mgr, options: o, registry: registry, watcher: watcher, sessions: sessions,
+			audit: resolved.auditLog, clock: clock.RealClock{}, log: log.WithName("leadership"),
+		}),
 	); err != nil {
 		return err
 	}

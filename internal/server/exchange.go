@@ -30,8 +30,13 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case handlerDiscovery:
 		publish(x, r, to.publication, to.publication.Discovery, "application/json")
 	default:
+		if to.authority != nil {
+			s.serveEndpoint(x, r, to)
+			return
+		}
 		fail(x, http.StatusNotFound, "not_found", "No issuer publishes anything at this address, and the service answers "+
-			"nothing here. Check the host and the path against the issuerURL of the TokenIssuer.")
+			"nothing here. Check the host and the path against the issuerURL of the TokenIssuer, and that it has spec.sessions "+
+			"where its endpoints are asked for.")
 	}
 }
 

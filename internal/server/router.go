@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/keyturn/keyturn/internal/authserver"
 	"github.com/keyturn/keyturn/internal/issuers"
 )
 
@@ -43,6 +44,11 @@ type destination struct {
 	mustRequire bool
 	// publication is what to show. For handlerJWKS and handlerDiscovery.
 	publication *issuers.Publication
+	// authority, endpoint and info are whose endpoint it is, its path in package issuers, and what is known of the request.
+	// Nil for the handlers that are not in endpointHandlers.
+	authority *issuers.Authority
+	endpoint  string
+	info      authserver.RequestInfo
 }
 
 // route finds the destination of a request. It compares the path as it came: nothing is decoded, cleaned or redirected,
@@ -64,7 +70,7 @@ func (s *Server) route(r *http.Request) destination {
 	case path == pathTokenReview:
 		return destination{handler: handlerTokenReview}
 	case strings.HasPrefix(path, pathIssuers):
-		return s.routeByName(path[len(pathIssuers):])
+		return s.routeByName(s.forwarded.host(r), path[len(pathIssuers):])
 	}
 	return s.routeByURL(s.forwarded.host(r), path)
 }
@@ -79,12 +85,16 @@ func rawPath(u *url.URL) string {
 	return u.EscapedPath()
 }
 
-// routeByName finds what an issuer publishes below /issuers/<namespace>/<name>.
-func (s *Server) routeByName(path string) destination {
+// routeByName finds what an issuer publishes and serves below /issuers/<namespace>/<name>.
+func (s *Server) routeByName(host, path string) destination {
 	namespace, rest, _ := strings.Cut(path, "/")
 	name, _, _ := strings.Cut(rest, "/")
+	below := rest[len(name):]
+	if _, found := endpointHandlers[below]; found && namespace != "" && name != "" {
+		return toEndpoint(s.options.Authorities.AuthorityByName(namespace, name), below, canonicalHost(host), pathIssuers+namespace+"/"+name)
+	}
 	handler := handlerNone
-	switch rest[len(name):] {
+	switch below {
 	case wellKnownJWKS:
 		handler = handlerJWKS
 	case wellKnownOpenID, wellKnownOAuth:
@@ -96,10 +106,13 @@ func (s *Server) routeByName(path string) destination {
 	return published(handler, s.options.Publications.PublicationByName(namespace, name))
 }
 
-// routeByURL finds what an issuer publishes at its own URL.
+// routeByURL finds what an issuer publishes and serves at its own URL.
 func (s *Server) routeByURL(host, path string) destination {
-	handler, issuerPath := splitWellKnown(path)
 	host = canonicalHost(host)
+	if issuerPath, endpoint, found := splitEndpoint(path); found && host != "" {
+		return toEndpoint(s.options.Authorities.AuthorityByURL("https://"+host+issuerPath), endpoint, host, issuerPath)
+	}
+	handler, issuerPath := splitWellKnown(path)
 	if handler == handlerNone || host == "" {
 		return destination{handler: handlerNone}
 	}

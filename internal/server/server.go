@@ -60,6 +60,9 @@ type Options struct {
 	Verifier Verifier
 	// Publications are the documents that issuers show the world. Required.
 	Publications issuers.Publications
+	// Authorities are the issuers with sessions, and Endpoints serve them. Default: there are none.
+	Authorities issuers.Authorities
+	Endpoints   Endpoints
 
 	// BindAddress is the TCP address to listen on. Default: DefaultBindAddress.
 	BindAddress string
@@ -117,6 +120,9 @@ func New(options Options) *Server {
 	if options.ShutdownTimeout <= 0 {
 		options.ShutdownTimeout = DefaultShutdownTimeout
 	}
+	if options.Authorities == nil || options.Endpoints == nil {
+		options.Authorities = noAuthorities{}
+	}
 	if options.Clock == nil {
 		options.Clock = clock.RealClock{}
 	}
@@ -144,6 +150,10 @@ func (s *Server) Ready(_ *http.Request) error {
 		return errors.New("the HTTPS server is shutting down")
 	case !s.serving.Load():
 		return errors.New("the HTTPS server has not started yet")
+	}
+	if source := s.options.TLS.Source; source != nil {
+		_, err := source.GetCertificate(nil)
+		return err
 	}
 	return nil
 }

@@ -11,8 +11,10 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/certwatcher"
 )
 
-// TLSOptions say where the server's certificate comes from: from files, or self-signed when there are none.
+// TLSOptions say where the server's certificate comes from: from a source, from files, or self-signed when there is neither.
 type TLSOptions struct {
+	// Source hands out the certificate. It excludes CertFile and KeyFile.
+	Source CertificateSource
 	// CertFile and KeyFile hold the certificate chain and the private key in PEM. They are read again when they change.
 	// Set both or neither.
 	CertFile, KeyFile string
@@ -21,6 +23,15 @@ type TLSOptions struct {
 	// CertOut is the file to which a self-signed certificate is written in PEM, so that clients can trust it.
 	// Default: it is not written.
 	CertOut string
+}
+
+// CertificateSource keeps a certificate that is made or read elsewhere.
+type CertificateSource interface {
+	// Run keeps the certificate current until ctx ends. It tells expires when the certificate expires, at every change.
+	Run(ctx context.Context, expires func(time.Time)) error
+	// GetCertificate returns the current certificate whoever asks, also for a nil hello. As long as there is none it returns an
+	// error that says why: the server is not ready then, and every handshake fails.
+	GetCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error)
 }
 
 // certificates hand the current certificate to TLS handshakes.
@@ -33,6 +44,11 @@ type certificates struct {
 // loadCertificates reads or makes the certificate. expires is told when the current one expires, at every change.
 func loadCertificates(options TLSOptions, now clock.PassiveClock, expires func(time.Time)) (certificates, error) {
 	switch {
+	case options.Source != nil && (options.CertFile != "" || options.KeyFile != ""):
+		return certificates{}, errors.New("reading the TLS certificate: both a Secret and files are set; set only one")
+	case options.Source != nil:
+		watch := func(ctx context.Context) error { return options.Source.Run(ctx, expires) }
+		return certificates{get: options.Source.GetCertificate, watch: watch}, nil
 	case options.CertFile == "" && options.KeyFile == "":
 		return selfSigned(options, now.Now(), expires)
 	case options.CertFile == "" || options.KeyFile == "":

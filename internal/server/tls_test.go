@@ -1,15 +1,21 @@
 package server
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	clocktesting "k8s.io/utils/clock/testing"
 )
 
@@ -97,6 +103,96 @@ func TestCertificateReload(t *testing.T) {
 		}
 		return conn.Close() == nil
 	})
+}
+
+// source hands out what the test puts into it.
+type source struct {
+	current atomic.Pointer[tls.Certificate]
+	told    chan func(time.Time)
+	ended   chan struct{}
+}
+
+var errNothingYet = errors.New("nothing yet")
+
+func (s *source) Run(ctx context.Context, expires func(time.Time)) error {
+	s.told <- expires
+	<-ctx.Done()
+	close(s.ended)
+	return nil
+}
+
+func (s *source) GetCertificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+	if certificate := s.current.Load(); certificate != nil {
+		return certificate, nil
+	}
+	return nil, errNothingYet
+}
+
+// TestCertificateSource checks that a server is not ready before its source has a certificate, that the next handshake gets a
+// new one, and that the source is kept running until the last request has been answered.
+func TestCertificateSource(t *testing.T) {
+	s := &source{told: make(chan func(time.Time), 1), ended: make(chan struct{})}
+	registry := prometheus.NewPedanticRegistry()
+	options := Options{
+		Verifier: newFakeVerifier(), Publications: newFakePublications(), Listener: loopback(t), TLS: TLSOptions{Source: s},
+		ShutdownDelay: time.Hour, Clock: clocktesting.NewFakeClock(time.Now()), Registerer: registry,
+	}
+	server := New(options)
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- server.Start(ctx) }()
+	expires := <-s.told
+	eventually(t, "the server says why it is not ready", func() bool { return errors.Is(server.Ready(nil), errNothingYet) })
+
+	handshake := func(trusted *x509.Certificate) error {
+		pool := x509.NewCertPool()
+		pool.AddCert(trusted)
+		conn, err := tls.Dial("tcp", options.Listener.Addr().String(), &tls.Config{RootCAs: pool, ServerName: "localhost"})
+		if err != nil {
+			return err
+		}
+		return conn.Close()
+	}
+	for range 2 {
+		certificate, err := newSelfSigned([]string{"localhost"}, time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if handshake(certificate.Leaf) == nil {
+			t.Error("a handshake succeeds before the certificate is there")
+		}
+		s.current.Store(certificate)
+		if err := errors.Join(server.Ready(nil), handshake(certificate.Leaf)); err != nil {
+			t.Error(err)
+		}
+	}
+	at := time.Date(2027, 1, 2, 3, 4, 5, 0, time.UTC)
+	expires(at)
+	if got := testutil.ToFloat64(server.metrics.certificate); got != float64(at.Unix()) {
+		t.Errorf("the metric is %f", got)
+	}
+
+	stop()
+	eventually(t, "the server drains", func() bool { return server.draining.Load() })
+	select {
+	case <-s.ended:
+		t.Error("the source has ended while the server still serves")
+	default:
+	}
+	clock := options.Clock.(*clocktesting.FakeClock)
+	eventually(t, "the server waits for gateways to notice", clock.HasWaiters)
+	clock.Step(2 * time.Hour)
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	<-s.ended
+}
+
+func TestSourceAndFiles(t *testing.T) {
+	err := New(Options{TLS: TLSOptions{Source: &source{}, CertFile: "tls.crt", KeyFile: "tls.key"}}).Start(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "set only one") {
+		t.Errorf("%v, want it refused", err)
+	}
 }
 
 func TestOldTLSIsRefused(t *testing.T) {

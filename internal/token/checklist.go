@@ -202,7 +202,7 @@ func checkType(in *input) Reason {
 
 func checkScope(in *input) Reason {
 	required := in.want.Scopes
-	if len(required) == 0 {
+	if len(required) == 0 && !in.want.AnyScope {
 		required = in.issuer.Scopes
 	}
 	for _, scope := range required {

@@ -25,6 +25,8 @@ type Want struct {
 	Audiences []string
 	// Scopes must all be in the token. Empty: the issuer's default.
 	Scopes []string
+	// AnyScope asks for none, not even the issuer's default: for whoever does not let the token in anywhere.
+	AnyScope bool
 }
 
 // Result is what became of a token.
