@@ -49,9 +49,18 @@ type question struct {
 	host string
 	// token is sent as a bearer token if it has a value.
 	token namedToken
-	// body makes it a POST of JSON. bodyShown stands for it in the transcript, such as a shell variable.
+	// cookie is sent as the session cookie if it has a value.
+	cookie namedToken
+	// headers are further ones, each as "Name: value".
+	headers []string
+	// method is POST where there is a body, otherwise GET, unless it is set.
+	method string
+	// body is JSON. bodyShown stands for it in the transcript, such as a shell variable.
 	body, bodyShown string
 }
+
+// cookieName is the default of spec.sessions.cookie.name.
+const cookieName = "__Secure-keyturn"
 
 // namedToken is a token in a variable of the reader's shell, so that the token itself is not shown.
 type namedToken struct {
@@ -68,11 +77,11 @@ type answer struct {
 
 // ask sends the question and says nothing.
 func (a *asker) ask(ctx context.Context, q question) (answer, error) {
-	method, body := http.MethodGet, io.Reader(http.NoBody)
+	body := io.Reader(http.NoBody)
 	if q.body != "" {
-		method, body = http.MethodPost, strings.NewReader(q.body)
+		body = strings.NewReader(q.body)
 	}
-	request, err := http.NewRequestWithContext(ctx, method, a.url+q.path, body)
+	request, err := http.NewRequestWithContext(ctx, q.verb(), a.url+q.path, body)
 	if err != nil {
 		return answer{}, fmt.Errorf("asking the operator: %w", err)
 	}
@@ -82,6 +91,13 @@ func (a *asker) ask(ctx context.Context, q question) (answer, error) {
 	}
 	if q.body != "" {
 		request.Header.Set("Content-Type", "application/json")
+	}
+	if q.cookie.value != "" {
+		request.AddCookie(&http.Cookie{Name: cookieName, Value: q.cookie.value}) //nolint:gosec // Attributes are for answers.
+	}
+	for _, header := range q.headers {
+		name, value, _ := strings.Cut(header, ": ")
+		request.Header.Set(name, value)
 	}
 	response, err := a.client.Do(request)
 	if ctx.Err() != nil {
@@ -118,19 +134,40 @@ func (s *stage) curl(ctx context.Context, q question, headers ...string) (answer
 func (q question) typed() string {
 	words := []string{"curl", "-i"}
 	if q.host != "" {
-		words = append(words, "-H", "'Host: "+q.host+"'")
+		words = append(words, "-H 'Host: "+q.host+"'")
 	}
 	if q.token.value != "" {
-		words = append(words, "-H", `"Authorization: Bearer $`+q.token.variable+`"`)
+		words = append(words, `-H "Authorization: Bearer $`+q.token.variable+`"`)
 	}
-	if q.body != "" {
-		words = append(words, "--json", `"`+q.bodyShown+`"`)
+	for _, header := range q.headers {
+		words = append(words, "-H '"+header+"'")
+	}
+	if q.cookie.value != "" {
+		words = append(words, `-b "`+cookieName+"=$"+q.cookie.variable+`"`)
+	}
+	switch {
+	case q.body != "":
+		words = append(words, `--json "`+q.bodyShown+`"`)
+	case q.verb() == http.MethodPost:
+		words = append(words, "-X POST")
 	}
 	address := "$KEYTURN" + q.path
 	if strings.ContainsAny(q.path, "?&") {
 		address = `"` + address + `"`
 	}
-	return strings.Join(append(words, address), " ")
+	return folded(append(words, address))
+}
+
+// verb is the method.
+func (q question) verb() string {
+	switch {
+	case q.method != "":
+		return q.method
+	case q.body != "":
+		return http.MethodPost
+	default:
+		return http.MethodGet
+	}
 }
 
 // reason is the stable word of a denial.

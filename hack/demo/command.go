@@ -76,11 +76,19 @@ func (s *stage) run(ctx context.Context, command *exec.Cmd) (string, error) {
 	return string(output), nil
 }
 
-// typed is a command as a shell wants it, continued on another line where it is too long for one.
+// typed is a command as a shell wants it.
 func typed(program string, arguments []string) string {
-	command, length := program, len(program)
+	words := []string{program}
 	for _, argument := range arguments {
-		word := quoted(argument)
+		words = append(words, quoted(argument))
+	}
+	return folded(words)
+}
+
+// folded joins the words of a command, and continues it on another line where it is too long for one.
+func folded(words []string) string {
+	command, length := words[0], len(words[0])
+	for _, word := range words[1:] {
 		if length += 1 + len(word); length > commandColumns {
 			command, length = command+" \\\n  "+word, 2+len(word)
 			continue

@@ -105,6 +105,10 @@ func (s *stage) perform(ctx context.Context, stay bool, took time.Duration) erro
 		told.revocationsAreMeasured,
 		told.subjectComesBack,
 		told.keyIsCompromised,
+		told.peopleLogIn,
+		told.cookieIsExchanged,
+		told.cookieIsStolen,
+		told.sessionIsDeleted,
 		told.eventsTellIt,
 		told.contradictionIsRefused,
 	} {

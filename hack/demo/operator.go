@@ -61,8 +61,8 @@ func startOperator(ctx context.Context, f folder) (*operator, error) {
 	o.process = exec.Command(f.program("keyturn"), //nolint:gosec,noctx // Just built; see above.
 		"--kubeconfig", f.operatorKubeconfig(), "--leader-elect=false",
 		"--bind-address", "localhost:"+ports[0], "--health-bind-address", "localhost:"+ports[1],
-		"--metrics-bind-address", "localhost:"+ports[2],
-		"--tls-self-signed-cert-out", f.certificate(), "--log-format", "console")
+		"--metrics-bind-address", "localhost:"+ports[2], "--trusted-proxies", "127.0.0.1,::1",
+		"--tls-self-signed-cert-out", f.certificate(), "--log-format", "console", "--audit-log", f.audit())
 	o.process.Stdout, o.process.Stderr = logFile, logFile
 	if err := o.process.Start(); err != nil {
 		return nil, errors.Join(fmt.Errorf("starting the operator: %w", err), logFile.Close())

@@ -19,6 +19,7 @@ func (f folder) kubeconfig() string          { return f.path("kubeconfig") }
 func (f folder) operatorKubeconfig() string  { return f.path("operator.kubeconfig") }
 func (f folder) certificate() string         { return f.path("keyturn.crt") }
 func (f folder) log() string                 { return f.path("operator.log") }
+func (f folder) audit() string               { return f.path("audit.log") }
 func (f folder) program(name string) string  { return filepath.Join(string(f), "bin", name) }
 func (f folder) mountOf(issuer string) mount { return mount(f.path(issuer)) }
 
@@ -31,6 +32,8 @@ type stage struct {
 	controlPlane *controlPlane
 	operator     *operator
 	https        *asker
+	// page is examples/browser, while staying.
+	page *page
 }
 
 // setUp builds and starts everything. What it has started is torn down again if it fails.
@@ -61,7 +64,7 @@ func setUp(ctx context.Context, t *transcript) (s *stage, err error) {
 	}()
 	built := make(chan error, 1)
 	go func() {
-		built <- build(ctx, s.root, s.folder.path("bin"), "./cmd/keyturn", "./examples/signer")
+		built <- build(ctx, s.root, s.folder.path("bin"), "./cmd/keyturn", "./examples/signer", "./examples/browser")
 	}()
 	// envtest knows no context, so an interruption during this takes effect after it.
 	s.controlPlane, err = startControlPlane(s.root, s.assets)
@@ -86,6 +89,9 @@ func setUp(ctx context.Context, t *transcript) (s *stage, err error) {
 // tearDown stops whatever runs, and removes the folder.
 func (s *stage) tearDown() error {
 	var failures []error
+	if s.page != nil {
+		failures = append(failures, s.page.stop())
+	}
 	if s.operator != nil {
 		failures = append(failures, s.operator.stop())
 	}

@@ -24,7 +24,11 @@ func (s *stage) stay(ctx context.Context) error {
 	if err := s.mountAll(ctx); err != nil {
 		return err
 	}
-	s.guide()
+	password, err := s.openPage(ctx)
+	if err != nil {
+		return err
+	}
+	s.guide(password)
 	for {
 		select {
 		case <-ctx.Done():
@@ -48,23 +52,25 @@ func (s *stage) mountAll(ctx context.Context) error {
 }
 
 // guide says what to type in another shell.
-func (s *stage) guide() {
+func (s *stage) guide(password string) {
 	s.say("\nIn another shell:")
 	s.exports()
 	s.say("\nThen, for example:")
 	for _, line := range []string{
-		"kubectl get tokenissuers,tokenrevocations",
+		"kubectl get tokenissuers,tokenrevocations,sessions",
 		"curl -i -H 'Host: " + shopHost + "' $KEYTURN/.well-known/jwks.json",
 		"TOKEN=$(signer -dir $DEMO/shop -sub bob -aud shop-api -client web -scope orders:read)",
 		`curl -i -H "Authorization: Bearer $TOKEN" "$KEYTURN/verify?scope=orders:read"`,
 		"kubectl annotate tokenissuer express --overwrite keyturn.dev/rotate-requested-at=$(date +%s)",
 		"kubectl explain tokenrevocation.spec",
 		"curl -s " + s.operator.metricsURL + "/metrics | grep ^keyturn_",
-		"tail -f $DEMO/operator.log",
+		"tail -f $DEMO/operator.log $DEMO/audit.log",
 	} {
 		s.command(line)
 	}
 	s.say("\nThe operator is at " + s.operator.url + ", and its certificate, which is its own authority, in " + s.folder.certificate() + ".")
 	s.say("In $DEMO/shop and $DEMO/express the files of the signing-key Secrets are kept, as the kubelet would in a pod.")
+	s.say("\nIn a browser: open " + s.page.url + " and log in as carol with the password " + password + ". The certificate is self-signed. " +
+		"Access tokens live for a minute there; open a second tab, or delete the session, and watch.")
 	s.say("\nCtrl-C stops everything and removes the folder.")
 }

@@ -31,6 +31,11 @@ type story struct {
 	token namedToken
 	// retiring is signed by the key that the rotation retires, and current by the one that follows it.
 	retiring, current namedToken
+	// login is carol's, as JSON. first and second are what her login and her first refresh were answered, and access is the
+	// access token of the former.
+	login         string
+	first, second granted
+	access        namedToken
 }
 
 // exports shows what a shell needs for the commands of the transcript.

@@ -6,15 +6,23 @@ import (
 	"unicode/utf8"
 )
 
-// encoded matches what nobody reads to its end: thumbprints, coordinates of keys, parts of tokens.
-var encoded = regexp.MustCompile(`[A-Za-z0-9_-]{40,}`)
+// encoded matches what nobody reads to its end: thumbprints, coordinates of keys, parts of tokens, ids of sessions.
+var encoded = regexp.MustCompile(`[A-Za-z0-9_-]{40,}|\b[0-9a-f]{32}\b`)
+
+// refreshTokenPrefix begins every refresh token. What follows is the same in all of a session, up to the end.
+const refreshTokenPrefix = "ktr1_"
 
 // shownOfEncoded is how many characters of it are enough to tell two apart.
 const shownOfEncoded = 10
 
-// shorten leaves the beginning of every long run of base64url characters.
+// shorten leaves the beginning of every long run of base64url characters, or the end where that tells two apart.
 func shorten(text string) string {
-	return encoded.ReplaceAllStringFunc(text, func(run string) string { return run[:shownOfEncoded] + "…" })
+	return encoded.ReplaceAllStringFunc(text, func(run string) string {
+		if strings.HasPrefix(run, refreshTokenPrefix) {
+			return refreshTokenPrefix + "…" + run[len(run)-shownOfEncoded:]
+		}
+		return run[:shownOfEncoded] + "…"
+	})
 }
 
 // wrap folds a line at spaces, or after commas, or where it must. It returns at least one line. The width counts

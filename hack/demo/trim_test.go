@@ -15,6 +15,8 @@ func TestShorten(t *testing.T) {
 		"each part of a token":    {id + "." + id, "thLN5o7x9H….thLN5o7x9H…"},
 		"39 characters":           {id[:39], id[:39]},
 		"40 characters":           {id[:40], "thLN5o7x9H…"},
+		"the id of a session":     {strings.Repeat("a1", 16), "a1a1a1a1a1…"},
+		"a refresh token":         {"ktr1_" + strings.Repeat("a", 60) + "0123456789", "ktr1_…0123456789"},
 		"a sentence stays itself": {"The token lacks a scope that this request needs.", "The token lacks a scope that this request needs."},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -83,7 +83,7 @@ func TestNothingSecretIsTold(t *testing.T) {
 		a.Secret(a.Namespace, "shop-keyring"), a.Secret(a.Namespace, "shop-signing-key"),
 	})...)
 	secrets = append(secrets, refreshSecrets(a)...)
-	if len(secrets) < 18 {
+	if len(secrets) < 15 {
 		t.Fatalf("only %d secrets to search for", len(secrets))
 	}
 	testoperator.Eventually(t, "the audit log", func() error { return said(p.Log.String(), `"audit":"reuse"`) })
