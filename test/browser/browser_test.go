@@ -14,19 +14,17 @@ import (
 	"time"
 
 	"github.com/chromedp/chromedp"
-	"k8s.io/apimachinery/pkg/util/wait"
 
-	"github.com/keyturn/keyturn/internal/testenv"
+	"github.com/keyturn/keyturn/internal/testenv/testoperator"
 )
 
 func TestMain(m *testing.M) {
-	code := testenv.Main(m)
+	code := testoperator.Main(m)
 	chromium.stop()
-	built.remove()
 	os.Exit(code)
 }
 
-// deadline bounds every wait for something that happens within seconds on an idle machine.
+// deadline bounds what a test does in a tab: seconds on an idle machine.
 const deadline = 2 * time.Minute
 
 // chromium is the browser, started at the first use and shared by all tests. Each test has a profile of its own in it.
@@ -152,24 +150,11 @@ func try[T any](b *tab, expression string) (T, error) {
 // wantTrue waits until an expression is true in the page.
 func (b *tab) wantTrue(expression string) {
 	b.Helper()
-	eventually(b.T, expression, func() error {
+	testoperator.Eventually(b.T, expression, func() error {
 		is, err := try[bool](b, "Promise.resolve("+expression+").then(Boolean)")
 		if err == nil && !is {
 			err = errors.New("it is false")
 		}
 		return err
 	})
-}
-
-// eventually polls until check returns nil, and fails the test with its last error at the deadline.
-func eventually(t *testing.T, what string, check func() error) {
-	t.Helper()
-	var last error
-	err := wait.PollUntilContextTimeout(t.Context(), 20*time.Millisecond, deadline, true, func(context.Context) (bool, error) {
-		last = check()
-		return last == nil, nil
-	})
-	if err != nil {
-		t.Fatalf("%s: %v", what, errors.Join(fmt.Errorf("gave up: %w", err), last))
-	}
 }

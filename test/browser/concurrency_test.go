@@ -9,6 +9,8 @@ import (
 
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/chromedp"
+
+	"github.com/keyturn/keyturn/internal/testenv/testoperator"
 )
 
 // barrier lets requests wait for each other: they are answered when all of them are there.
@@ -178,8 +180,8 @@ func TestLogoutDuringRefresh(t *testing.T) {
 	}
 }
 
-// TestLeavingThePage goes to another page while a refresh is under way. Its cookie counts, or the next page would come
-// with a refresh token that has been used.
+// TestLeavingThePage loads the page anew while a refresh is under way. Its cookie counts, or the new page would come with
+// a refresh token that has been used.
 func TestLeavingThePage(t *testing.T) {
 	s := newScripted(t)
 	b := s.loggedIn("/")
@@ -196,9 +198,9 @@ func TestLeavingThePage(t *testing.T) {
 	})
 	evaluate[int](b, `session.fetch('/api/orders').catch(() => {}); 0`)
 	<-arrived
-	b.open("about:blank")
+	b.run(chromedp.Reload())
 	close(release)
-	eventually(t, "the cookie of the answer kept", func() error {
+	testoperator.Eventually(t, "the cookie of the answer kept", func() error {
 		of := network.GetCookiesParams{URLs: []string{s.URL + "/shop/session/refresh"}}
 		jar, err := chromedp.Call(b.ctx, network.GetCookies, of)
 		if err != nil || len(jar.Cookies) != 1 || jar.Cookies[0].Value != "refresh-2" {
