@@ -156,6 +156,7 @@ func TestRevocationThatIsNotEnforcedIsNotAudited(t *testing.T) {
 	w := newWorld(t)
 	r := w.replica()
 	early := w.revoke("early", "shop", all)
+	w.clock.SetTime(early.CreationTimestamp.Time) // what is signed from now on is good
 	r.assessed(early)
 	issuer := w.settled("shop")
 	r.heard("shop")

@@ -110,13 +110,14 @@ func TestRefreshKeysAreCreated(t *testing.T) {
 func TestRefreshKeysThatTheCacheDoesNotKnow(t *testing.T) {
 	w := newWorld(t)
 	w.settled("shop", sessions)
-	before := w.refreshSecret("shop").ResourceVersion
 	w.told()
-	if _, err := w.newReconciler(w.without(refreshKeysName)).Reconcile(t.Context(), w.request("shop")); err != nil {
+	w.journal.take()
+	blind := w.newReconciler(w.journal.record(w.without(refreshKeysName)))
+	if _, err := blind.Reconcile(t.Context(), w.request("shop")); err != nil {
 		t.Fatal(err)
 	}
-	if got := w.refreshSecret("shop").ResourceVersion; got != before {
-		t.Error("the Secret was written")
+	if got := w.journal.take(); len(got) > 0 {
+		t.Errorf("writes = %v, want not even an attempt to create what is there", got)
 	}
 	if told := w.told(); len(told) > 0 {
 		t.Errorf("events = %q, want none", told)
@@ -157,27 +158,34 @@ func TestRefreshKeysCreatedByAnotherMeanwhile(t *testing.T) {
 	}
 }
 
-// A rotation that is due is decided by the API server where the cache shows an older Secret.
-func TestRefreshKeysRotatedByAnotherMeanwhile(t *testing.T) {
+// A replica whose cache shows an older Secret makes no key that another has made, and those that are due all the same.
+func TestRefreshKeysWithAStaleCache(t *testing.T) {
 	w := newWorld(t)
 	w.settled("shop", sessions)
-	old := map[string]client.Object{
+	stale := w.newReconciler(w.frozen(map[string]client.Object{
 		"shop-keyring": w.ringSecret("shop"), "shop-jwks": w.jwks("shop"), "shop-signing-key": w.mounted("shop"),
 		refreshKeysName: w.refreshSecret("shop"),
-	}
+	}))
 	w.clock.Step(keyPeriod)
 	w.reconcile("shop")
 	want := w.refreshSecret("shop")
-	if _, err := w.newReconciler(w.frozen(old)).Reconcile(t.Context(), w.request("shop")); err != nil {
+	second := w.newestRefreshKey("shop")
+	if _, err := stale.Reconcile(t.Context(), w.request("shop")); err != nil {
 		t.Fatal(err)
 	}
 	if w.refreshSecret("shop").ResourceVersion != want.ResourceVersion {
 		t.Error("the Secret was written, though another replica had made the next key")
 	}
-	w.wantReady("shop")
-	if got := len(w.toldRefreshKeys("shop")); got != 2 {
-		t.Errorf("status.refreshKeys has %d keys, want 2", got)
+	w.clock.Step(keyPeriod)
+	if _, err := stale.Reconcile(t.Context(), w.request("shop")); err != nil {
+		t.Fatal(err)
 	}
+	w.wantReady("shop")
+	third := w.newestRefreshKey("shop")
+	if third == second {
+		t.Error("the rotation that is due has not happened")
+	}
+	w.wantRefreshKeys("shop", second, third)
 }
 
 // The next key is made before its time, and the old one serves its sessions until the longest of them has expired.

@@ -34,12 +34,13 @@ type Deletions interface {
 
 // Retention tells for how long records of sessions are needed.
 type Retention interface {
-	// SessionRetention is how long after the end of a session its last access token can be good; false if nobody knows yet.
+	// SessionRetention is how long after the end of a session its last access token can be good; false if nobody knows
+	// yet.
 	SessionRetention() (time.Duration, bool)
 }
 
-// SessionReconciler ends what is over: it turns the deletion of a Session into a TokenRevocation of its access tokens, and
-// deletes Sessions that nobody needs. It keeps no Session in memory.
+// SessionReconciler ends what is over: it turns the deletion of a Session into a TokenRevocation of its access tokens,
+// and deletes Sessions that nobody needs. It keeps no Session in memory.
 type SessionReconciler struct {
 	client.Client
 	// APIReader reads past the cache, which has no Sessions.
@@ -81,7 +82,8 @@ func (r *SessionReconciler) Reconcile(ctx context.Context, request ctrl.Request)
 	return ctrl.Result{}, nil
 }
 
-// revokeTokens denies the access tokens of a Session, unless all of them have expired, or nobody verifies them any more.
+// revokeTokens denies the access tokens of a Session, unless all of them have expired, or nobody verifies them any
+// more.
 func (r *SessionReconciler) revokeTokens(ctx context.Context, object *unstructured.Unstructured) error {
 	if r.harmless(object) {
 		return nil

@@ -32,7 +32,8 @@ const (
 	sweepRequestTimeout = 30 * time.Second
 )
 
-// orphans remembers since when issuers of sessions are missing, and when that was last looked at. Only the sweep uses it.
+// orphans remembers since when issuers of sessions are missing, and when that was last looked at. Only the sweep uses
+// it.
 type orphans struct {
 	missing  map[types.NamespacedName]time.Time
 	lookedAt time.Time

@@ -106,7 +106,8 @@ func (w *world) revocations() []string {
 	return names
 }
 
-// A Session that is deleted goes at once, and leaves a revocation of its access tokens where there can be any that are good.
+// A Session that is deleted goes at once, and leaves a revocation of its access tokens where there can be any that are
+// good.
 func TestDeletedSession(t *testing.T) {
 	w := newWorld(t)
 	w.create("shop")

@@ -107,10 +107,10 @@ func (o *options) resolve(clk clock.PassiveClock) (resolved, error) {
 	if r.allowInternal, err = prefixes("allow-internal-addresses", o.allowInternal); err != nil {
 		return r, err
 	}
-	if err = o.election.check(); err != nil {
+	if err := o.election.check(); err != nil {
 		return r, err
 	}
-	if err = o.servingSecret.check(o.tls); err != nil {
+	if err := o.servingSecret.check(o.tls); err != nil {
 		return r, err
 	}
 	r.auditLog, err = newAuditLog(o.auditLog, clk)

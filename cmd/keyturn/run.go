@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -49,19 +50,14 @@ func run(ctx context.Context, o *options) error {
 	ctrl.SetLogger(log)
 	klog.SetLogger(log.WithName("client-go"))
 
-	resolved, err := o.resolve(clock.RealClock{})
+	resolved, err := o.resolve(clock.RealClock{}) //nolint:contextcheck // Writing to the audit log is never cut short.
 	if err != nil {
 		return err
 	}
-	config, err := restConfig(o.kubeconfig)
+	config, freshness, err := o.connect(log)
 	if err != nil {
 		return err
 	}
-	if o.tls.Source, err = o.servingSecret.source(config, o.tls.Hosts, clock.RealClock{}, log); err != nil {
-		return err
-	}
-	freshness := issuers.NewFreshness(clock.RealClock{})
-	config.Wrap(freshness.Wrap)
 	mgr, err := newManager(config, o)
 	if err != nil {
 		return fmt.Errorf("connecting to the API server %s: %w", config.Host, err)
@@ -119,6 +115,21 @@ func run(ctx context.Context, o *options) error {
 	}
 	log.Info("starting", "version", version)
 	return mgr.Start(ctx)
+}
+
+// connect returns how to reach the API server, and what listens to the watches that verification depends on. Those of the
+// serving certificate are not among them.
+func (o *options) connect(log logr.Logger) (*rest.Config, *issuers.Freshness, error) {
+	config, err := restConfig(o.kubeconfig)
+	if err != nil {
+		return nil, nil, err
+	}
+	if o.tls.Source, err = o.servingSecret.source(config, o.tls.Hosts, clock.RealClock{}, log); err != nil {
+		return nil, nil, err
+	}
+	freshness := issuers.NewFreshness(clock.RealClock{})
+	config.Wrap(freshness.Wrap)
+	return config, freshness, nil
 }
 
 // newManager makes the manager of what every replica runs. It elects nobody: see leadership.

@@ -26,7 +26,8 @@ type servingSecret struct {
 
 func (s *servingSecret) bind(flags *pflag.FlagSet) {
 	flags.StringVar(&s.name, "tls-secret", "",
-		"the Secret in which the operator keeps a serving certificate of its own for --tls-hosts, the same for every replica (default: none)")
+		"the Secret in which the operator keeps a serving certificate of its own for --tls-hosts, the same for every "+
+			"replica (default: none)")
 	flags.StringVar(&s.namespace, "tls-secret-namespace", "", "the namespace of that Secret (default: the pod's own)")
 }
 
@@ -36,7 +37,8 @@ func (s *servingSecret) check(files server.TLSOptions) error {
 	case s.name == "":
 		return nil
 	case files.CertFile != "" || files.KeyFile != "":
-		return errors.New("--tls-secret: --tls-cert-file and --tls-key-file say where another certificate is: set either the Secret or the files")
+		return errors.New("--tls-secret: --tls-cert-file and --tls-key-file say where another certificate is: set either " +
+			"the Secret or the files")
 	}
 	if _, err := servingcert.ParseHosts(files.Hosts); err != nil {
 		return fmt.Errorf("--tls-hosts: %w", err)
@@ -46,15 +48,18 @@ func (s *servingSecret) check(files server.TLSOptions) error {
 	}
 	namespace, err := os.ReadFile(podNamespaceFile)
 	if err != nil {
-		return fmt.Errorf("--tls-secret: finding the pod's own namespace: %w; outside of a cluster set --tls-secret-namespace", err)
+		return fmt.Errorf("--tls-secret: finding the pod's own namespace: %w; outside of a cluster set "+
+			"--tls-secret-namespace", err)
 	}
 	s.namespace = strings.TrimSpace(string(namespace))
 	return nil
 }
 
-// source returns what keeps the certificate; nil if it comes from elsewhere. It has a connection of its own, so that its
-// watches do not count as those that verification depends on.
-func (s *servingSecret) source(config *rest.Config, hosts []string, clk clock.Clock, log logr.Logger) (server.CertificateSource, error) {
+// source returns what keeps the certificate; nil if it comes from elsewhere. It has a connection of its own, so that
+// its watches do not count as those that verification depends on.
+func (s *servingSecret) source(
+	config *rest.Config, hosts []string, clk clock.Clock, log logr.Logger,
+) (server.CertificateSource, error) {
 	if s.name == "" {
 		return nil, nil
 	}

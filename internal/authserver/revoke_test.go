@@ -11,14 +11,16 @@ import (
 )
 
 // signed is an access token of the issuer's key, as a workload signs one with the mounted key.
-func (w *world) signed(sessionID string) string {
+func (w *world) signed(sessionID string) string { return w.signedBy(issuerURL, sessionID) }
+
+func (w *world) signedBy(issuer, sessionID string) string {
 	w.t.Helper()
 	signer, err := w.Signer(w.t.Context(), nil)
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	raw, err := signer.Sign(&token.AccessToken{
-		Issuer: issuerURL, Subject: "staff:alice", ClientID: "batch", SessionID: sessionID, Audiences: []string{"shop-api"},
+		Issuer: issuer, Subject: "staff:alice", ClientID: "batch", SessionID: sessionID, Audiences: []string{"shop-api"},
 		IssuedAt: w.clock.Now(), Expiry: w.clock.Now().Add(5 * time.Minute),
 	})
 	if err != nil {
@@ -123,4 +125,18 @@ func TestRevocationsOfOneSessionAreLimited(t *testing.T) {
 		w.form(issuers.PathRevoke, "token", opened.text("refresh_token")).want(t, http.StatusOK, "")
 	}
 	w.form(issuers.PathRevoke, "token", opened.text("refresh_token")).want(t, http.StatusTooManyRequests, codeSlowDown)
+}
+
+// TestTokensOfAnotherIssuer are good there, and nothing here, whatever session they name.
+func TestTokensOfAnotherIssuer(t *testing.T) {
+	w := newWorld(t)
+	opened := w.opened()
+	foreign := w.signedBy(otherURL, opened.text("session_id"))
+	if verdict := w.verdict(foreign); verdict != token.Allowed {
+		t.Fatalf("there it is %s", verdict)
+	}
+	w.form(issuers.PathRevoke, "token", foreign).want(t, http.StatusOK, "")
+	w.claims(opened.text("access_token"))
+	w.wantInactive(foreign)
+	w.wantEvents()
 }

@@ -31,6 +31,7 @@ var noon = time.Date(2026, 3, 1, 12, 0, 0, int(300*time.Millisecond), time.UTC)
 
 const (
 	issuerURL = "https://tokens.example.com/shop"
+	otherURL  = "https://tokens.example.com/other"
 	host      = "tokens.example.com"
 	origin    = "https://" + host
 	password  = "correct horse battery staple"

@@ -31,8 +31,8 @@ const (
 	complaintPeriod = time.Minute
 )
 
-// EndedSessions denies the access tokens of every session that was ended, on every replica, and knows which sessions are
-// being deleted. It watches the metadata of all Sessions and keeps nothing of those that are live:
+// EndedSessions denies the access tokens of every session that was ended, on every replica, and knows which sessions
+// are being deleted. It watches the metadata of all Sessions and keeps nothing of those that are live:
 //
 //	live ──► ended, or being deleted: denied ──► gone: denied until the last access token has expired ──► forgotten
 //	  └────► gone: the same, because nobody knows why it went
@@ -86,9 +86,9 @@ func NewEndedSessions(registry *Registry, options EndedSessionsOptions) *EndedSe
 	return s
 }
 
-// OnDeletion calls a function for each session that is being deleted and waits for its finalizer: at once for those that
-// are known, and until the context ends for the next ones. A session can be named more than once. The watch waits for
-// the function to return.
+// OnDeletion calls a function for each session that is being deleted and waits for its finalizer: at once for those
+// that are known, and until the context ends for the next ones. A session can be named more than once. The watch waits
+// for the function to return.
 func (s *EndedSessions) OnDeletion(ctx context.Context, tell func(session types.NamespacedName)) {
 	s.mu.Lock()
 	s.listeners[&tell] = struct{}{}
@@ -136,8 +136,8 @@ func (s *EndedSessions) run(ctx context.Context) {
 	}
 }
 
-// paged lists page by page and watches from there. The streaming list of newer API servers would have the metadata of all
-// live sessions in memory at once.
+// paged lists page by page and watches from there. The streaming list of newer API servers would have the metadata of
+// all live sessions in memory at once.
 type paged struct{ *toolscache.ListWatch }
 
 // IsWatchListSemanticsUnSupported is how a reflector asks.
@@ -203,7 +203,8 @@ var _ toolscache.ReflectorStore = (*sessionsOf)(nil)
 // Add implements cache.ReflectorStore.
 func (o *sessionsOf) Add(object any) error { return o.Update(object) }
 
-// Update implements cache.ReflectorStore. What is live is not kept; what was ended stays so, whatever became of its label.
+// Update implements cache.ReflectorStore. What is live is not kept; what was ended stays so, whatever became of its
+// label.
 func (o *sessionsOf) Update(object any) error {
 	if session := object.(*metav1.PartialObjectMetadata); !live(session) {
 		o.deny(session)
@@ -292,8 +293,8 @@ func (s *EndedSessions) put(name types.NamespacedName, session endedSession) {
 	s.known[name] = session
 }
 
-// forget drops what is over. What DenySession has denied and no watch has confirmed since is over one day too, because its
-// Session may have gone unseen.
+// forget drops what is over. What DenySession has denied and no watch has confirmed since is over one day too, because
+// its Session may have gone unseen.
 func (s *EndedSessions) forget() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -60,7 +60,8 @@ func TestEndedSessionsAreDenied(t *testing.T) {
 	}
 }
 
-// Whatever becomes of a Session, its access tokens are denied until the last has expired; and then nothing is left of it.
+// Whatever becomes of a Session, its access tokens are denied until the last has expired; and then nothing is left of
+// it.
 func TestSessionsThatAreGoneAreForgotten(t *testing.T) {
 	w := newSessionWatch(t)
 	issuer := newIssuer("shop", "https://shop.example", 0)

@@ -9,8 +9,8 @@ import (
 	"github.com/keyturn/keyturn/internal/session"
 )
 
-// unknownOutlive is for how long access tokens are taken to live whose issuer is not known: the longest access lifetime,
-// and an hour for clocks.
+// unknownOutlive is for how long access tokens are taken to live whose issuer is not known: the longest access
+// lifetime, and an hour for clocks.
 const unknownOutlive = session.MaxAccessLifetime + time.Hour
 
 // deniedSession is one that DenySession was called for.
@@ -39,8 +39,8 @@ func (r *Registry) takeDenied() []deniedSession {
 	return taken
 }
 
-// SessionRetention is for how long after its end the record of a session is needed, whichever its issuer: as long as one
-// of its access tokens can be good. False before the first sync, when nobody can know.
+// SessionRetention is for how long after its end the record of a session is needed, whichever its issuer: as long as
+// one of its access tokens can be good. False before the first sync, when nobody can know.
 func (r *Registry) SessionRetention() (time.Duration, bool) {
 	synced, longest := r.Synced(), 2*session.DefaultClockError
 	for name, v := range r.table.Load().byName {

@@ -29,7 +29,8 @@ import (
 
 var metadataOfSession = metav1.TypeMeta{APIVersion: v1alpha1.GroupVersion.String(), Kind: "Session"}
 
-// sessionWatch is an EndedSessions against the real API server, in a namespace of its own, with a clock that a test turns.
+// sessionWatch is an EndedSessions against the real API server, in a namespace of its own, with a clock that a test
+// turns.
 type sessionWatch struct {
 	*EndedSessions
 	client    client.Client

@@ -11,7 +11,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/certwatcher"
 )
 
-// TLSOptions say where the server's certificate comes from: from a source, from files, or self-signed when there is neither.
+// TLSOptions say where the server's certificate comes from: from a source, from files, or self-signed when there is
+// neither.
 type TLSOptions struct {
 	// Source hands out the certificate. It excludes CertFile and KeyFile.
 	Source CertificateSource
@@ -29,8 +30,8 @@ type TLSOptions struct {
 type CertificateSource interface {
 	// Run keeps the certificate current until ctx ends. It tells expires when the certificate expires, at every change.
 	Run(ctx context.Context, expires func(time.Time)) error
-	// GetCertificate returns the current certificate whoever asks, also for a nil hello. As long as there is none it returns an
-	// error that says why: the server is not ready then, and every handshake fails.
+	// GetCertificate returns the current certificate whoever asks, also for a nil hello. As long as there is none it
+	// returns an error that says why: the server is not ready then, and every handshake fails.
 	GetCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error)
 }
 

@@ -128,8 +128,8 @@ func (s *source) GetCertificate(*tls.ClientHelloInfo) (*tls.Certificate, error) 
 	return nil, errNothingYet
 }
 
-// TestCertificateSource checks that a server is not ready before its source has a certificate, that the next handshake gets a
-// new one, and that the source is kept running until the last request has been answered.
+// TestCertificateSource checks that a server is not ready before its source has a certificate, that the next handshake
+// gets a new one, and that the source is kept running until the last request has been answered.
 func TestCertificateSource(t *testing.T) {
 	s := &source{told: make(chan func(time.Time), 1), ended: make(chan struct{})}
 	registry := prometheus.NewPedanticRegistry()
@@ -142,7 +142,9 @@ func TestCertificateSource(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() { ended <- server.Start(ctx) }()
 	expires := <-s.told
-	eventually(t, "the server says why it is not ready", func() bool { return errors.Is(server.Ready(nil), errNothingYet) })
+	eventually(t, "the server says why it is not ready", func() bool {
+		return errors.Is(server.Ready(nil), errNothingYet)
+	})
 
 	handshake := func(trusted *x509.Certificate) error {
 		pool := x509.NewCertPool()

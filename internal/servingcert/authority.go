@@ -37,16 +37,16 @@ func nameOf(certificate *x509.Certificate) string {
 
 // newAuthority makes an authority that can sign serving certificates and no further authorities.
 //
-// Every authority has a name of its own, since some TLS libraries find the signer of a certificate by that name, and take
-// the first that they meet. There are no name constraints: hosts that change would need another authority, and with it
-// the whole overlap.
+// Every authority has a name of its own, since some TLS libraries find the signer of a certificate by that name, and
+// take the first that they meet. There are no name constraints: hosts that change would need another authority, and
+// with it the whole overlap.
 func newAuthority(now time.Time, policy Policy) (Authority, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return Authority{}, fmt.Errorf("generating the key of an authority for serving certificates: %w", err)
 	}
 	template := &x509.Certificate{
-		Subject:               pkix.Name{Organization: []string{organization}, CommonName: "Keyturn serving authority " + rand.Text()[:8]},
+		Subject:               subject("Keyturn serving authority " + rand.Text()[:8]),
 		NotBefore:             now.Add(-policy.ClockSkew),
 		NotAfter:              now.Add(policy.AuthorityLifetime),
 		KeyUsage:              x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
@@ -61,6 +61,10 @@ func newAuthority(now time.Time, policy Policy) (Authority, error) {
 	return Authority{Certificate: certificate, key: key}, nil
 }
 
+func subject(name string) pkix.Name {
+	return pkix.Name{Organization: []string{organization}, CommonName: name}
+}
+
 // issue makes a serving certificate with a key of its own.
 func (a *Authority) issue(now time.Time, hosts Hosts, policy Policy) (*Leaf, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -68,7 +72,7 @@ func (a *Authority) issue(now time.Time, hosts Hosts, policy Policy) (*Leaf, err
 		return nil, fmt.Errorf("generating the key of a serving certificate: %w", err)
 	}
 	template := &x509.Certificate{
-		Subject:               pkix.Name{Organization: []string{organization}, CommonName: "keyturn"},
+		Subject:               subject("keyturn"),
 		NotBefore:             now.Add(-policy.ClockSkew),
 		NotAfter:              now.Add(policy.LeafLifetime),
 		KeyUsage:              x509.KeyUsageDigitalSignature,
@@ -85,7 +89,9 @@ func (a *Authority) issue(now time.Time, hosts Hosts, policy Policy) (*Leaf, err
 
 // sign leaves the serial number to crypto/x509, which draws it at random, with more than 128 bits (RFC 5280 section
 // 4.1.2.2), and so it does the identifiers of the keys.
-func sign(template, parent *x509.Certificate, public *ecdsa.PublicKey, key *ecdsa.PrivateKey) (*x509.Certificate, error) {
+func sign(
+	template, parent *x509.Certificate, public *ecdsa.PublicKey, key *ecdsa.PrivateKey,
+) (*x509.Certificate, error) {
 	raw, err := x509.CreateCertificate(rand.Reader, template, parent, public, key)
 	if err != nil {
 		return nil, err
@@ -101,7 +107,8 @@ func (a *Authority) signed(certificate *x509.Certificate) bool {
 
 // canSign says whether the authority can sign now, and will be trusted as long as what it signs.
 func (a *Authority) canSign(now time.Time, policy Policy) bool {
-	return a.key != nil && !now.Before(a.Certificate.NotBefore) && !now.Add(policy.LeafLifetime).After(a.Certificate.NotAfter)
+	return a.key != nil && !now.Before(a.Certificate.NotBefore) &&
+		!now.Add(policy.LeafLifetime).After(a.Certificate.NotAfter)
 }
 
 // ripeAt is when every client has read the authority in ca.crt; zero while it does not stand there.

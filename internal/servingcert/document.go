@@ -68,8 +68,8 @@ func encodeAuthorities(authorities []Authority) ([]byte, error) {
 	return text, nil
 }
 
-// decodeAuthorities reads what encodeAuthorities has written, and checks what Plan relies on. Its errors quote nothing of
-// the document.
+// decodeAuthorities reads what encodeAuthorities has written, and checks what Plan relies on. Its errors quote nothing
+// of the document.
 func decodeAuthorities(encoded []byte) ([]Authority, error) {
 	if len(encoded) > maxDocumentBytes {
 		return nil, unreadable("they are larger than %d bytes", maxDocumentBytes)
@@ -80,8 +80,8 @@ func decodeAuthorities(encoded []byte) ([]Authority, error) {
 		return nil, unreadable("they are not the JSON object that is expected")
 	}
 	if read.Version > documentVersion {
-		return nil, fmt.Errorf("%w: their version is %d and this program knows only version %d; run the version that wrote them, "+
-			"or delete the Secret", ErrNewer, read.Version, documentVersion)
+		return nil, fmt.Errorf("%w: their version is %d and this program knows only version %d; run the version that "+
+			"wrote them, or delete the Secret", ErrNewer, read.Version, documentVersion)
 	}
 	if len(read.Authorities) < 1 || len(read.Authorities) > MaxAuthorities {
 		return nil, unreadable("they are %d, and there must be 1 to %d", len(read.Authorities), MaxAuthorities)
@@ -117,8 +117,8 @@ func (d *authorityDocument) authority() (Authority, error) {
 	return authority, nil
 }
 
-// parseCertificates reads ca.crt. It returns nil if anything in it is not a certificate: then clients may not be able to
-// read it either.
+// parseCertificates reads ca.crt. It returns nil if anything in it is not a certificate: then clients may not be able
+// to read it either.
 func parseCertificates(encoded []byte) []*x509.Certificate {
 	if len(encoded) > maxDocumentBytes {
 		return nil

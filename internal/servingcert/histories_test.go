@@ -44,11 +44,10 @@ type reader struct {
 
 // history is what the Secrets hold, who serves, and who trusts what.
 type history struct {
-	t       *rapid.T
-	now     time.Time
-	policy  Policy
-	stored  Bundle
-	version int
+	t      *rapid.T
+	now    time.Time
+	policy Policy
+	stored Bundle
 	plannedAt,
 	// calmAt is when the last fault has been got over: it is one at a time that clients must not notice.
 	calmAt time.Time
@@ -70,10 +69,10 @@ type judged struct {
 
 var hostSets = []Hosts{{"keyturn.example"}, {"10.1.2.3", "keyturn.example"}, {"keyturn.example", "other.example"}}
 
-// TestHistories plays years of operation: rotations, replicas whose clocks are off, that lag, that want other hosts and that
-// lose races or crash between two writes, and Secrets that are lost, damaged or replaced by old copies, one at a time. A
-// client that reads ca.crt as often as Policy.Overlap says accepts every replica at every moment, also one that is cut off
-// from the API server, until its certificate expires.
+// TestHistories plays years of operation: rotations, replicas whose clocks are off, that lag, that want other hosts
+// and that lose races or crash between two writes, and Secrets that are lost, damaged or replaced by old copies, one
+// at a time. A client that reads ca.crt as often as Policy.Overlap says accepts every replica at every moment, also
+// one that is cut off from the API server, until its certificate expires.
 func TestHistories(t *testing.T) {
 	manyChecks(t, "60", "20")
 	var total history
@@ -94,9 +93,12 @@ func TestHistories(t *testing.T) {
 			h.judge()
 		}
 		histories++
-		total.leaves, total.authorities, total.faults = total.leaves+h.leaves, total.authorities+h.authorities, total.faults+h.faults
+		total.leaves += h.leaves
+		total.authorities += h.authorities
+		total.faults += h.faults
 	})
-	t.Logf("%d histories, %d serving certificates, %d authorities, %d faults", histories, total.leaves, total.authorities, total.faults)
+	t.Logf("%d histories, %d serving certificates, %d authorities, %d faults",
+		histories, total.leaves, total.authorities, total.faults)
 	if total.leaves < 5*histories || total.authorities < 2*histories || total.faults < histories {
 		t.Error("the histories were too tame to prove anything")
 	}
@@ -191,7 +193,7 @@ func (h *history) judgeWake(r *replica, decision Decision) {
 		h.t.Fatalf("at %s a plan wakes at once: %s", now, decision.Wake)
 	}
 	seconds := int(decision.Wake.Sub(now) / time.Second)
-	early := now.Add(time.Duration(rapid.IntRange(0, seconds-2).Draw(h.t, "early")) * time.Second)
+	early := now.Add(time.Duration(rapid.IntRange(0, max(0, seconds-2)).Draw(h.t, "early")) * time.Second)
 	again, err := Plan(early, r.hosts, h.policy, h.stored)
 	if err != nil || again.Changed() {
 		h.t.Fatalf("at %s nothing is to be done before %s, but at %s %q %q changes (error %v)",
@@ -222,8 +224,8 @@ func (h *history) read(c *reader) {
 	}
 }
 
-// fault loses, damages or brings back something, and the operator sees it before the next client does. The next fault comes
-// when the last is over.
+// fault loses, damages or brings back something, and the operator sees it before the next client does. The next fault
+// comes when the last is over.
 func (h *history) fault() {
 	if h.now.Before(h.calmAt) {
 		return
@@ -265,7 +267,8 @@ func (h *history) judge() {
 	}
 }
 
-// accept returns an error unless a client who trusts these certificates accepts the leaf now, and until the leaf expires.
+// accept returns an error unless a client who trusts these certificates accepts the leaf now, and until the leaf
+// expires.
 func (h *history) accept(leaf *Leaf, pool *x509.CertPool) error {
 	key := judged{leaf, pool}
 	if h.accepted[key] && leaf.validAt(h.now) {

@@ -30,8 +30,8 @@ const (
 	shortestPause, longestPause = time.Second, time.Minute
 	// longestSleep is when the Secrets are looked at again at the latest: timers do not see the wall clock jump.
 	longestSleep = time.Hour
-	// Writes in a row that a start or a rotation never needs, and then one every writePeriod. It is what keeps two replicas
-	// calm whose clocks disagree about whether a certificate has expired.
+	// Writes in a row that a start or a rotation never needs, and then one every writePeriod. It is what keeps two
+	// replicas calm whose clocks disagree about whether a certificate has expired.
 	writeBurst, writePeriod = 20, time.Minute
 )
 
@@ -39,8 +39,8 @@ const (
 type Options struct {
 	// Client reads, watches and writes the two Secrets: get, list, watch and update by their names, and create.
 	Client corev1client.SecretsGetter
-	// Namespace and Name are those of the Secret with the serving certificate. That with the authorities is named like it,
-	// with "-ca" at its end.
+	// Namespace and Name are those of the Secret with the serving certificate. That with the authorities is named like
+	// it, with "-ca" at its end.
 	Namespace, Name string
 	// Hosts are the names and addresses that clients call the server by.
 	Hosts Hosts
@@ -75,10 +75,13 @@ func New(options Options) *Keeper {
 	if options.Clock == nil {
 		options.Clock = clock.RealClock{}
 	}
+	perSecond := float32(1 / writePeriod.Seconds())
 	return &Keeper{
 		options: options,
-		secrets: secrets{client: options.Client.Secrets(options.Namespace), namespace: options.Namespace, name: options.Name},
-		writes:  flowcontrol.NewTokenBucketPassiveRateLimiterWithClock(float32(1/writePeriod.Seconds()), writeBurst, options.Clock),
+		secrets: secrets{
+			client: options.Client.Secrets(options.Namespace), namespace: options.Namespace, name: options.Name,
+		},
+		writes:  flowcontrol.NewTokenBucketPassiveRateLimiterWithClock(perSecond, writeBurst, options.Clock),
 		changed: make(chan struct{}, 1),
 	}
 }
@@ -94,8 +97,8 @@ func (k *Keeper) GetCertificate(*tls.ClientHelloInfo) (*tls.Certificate, error) 
 	return nil, errors.New("there is no serving certificate yet: its Secret has not been read")
 }
 
-// Run keeps the certificate until ctx ends. It tells expires when the certificate expires, at every change. What fails is
-// logged and tried again, so it returns no error.
+// Run keeps the certificate until ctx ends. It tells expires when the certificate expires, at every change. What fails
+// is logged and tried again, so it returns no error.
 func (k *Keeper) Run(ctx context.Context, expires func(time.Time)) error {
 	serving, servingErr := k.informer(k.secrets.name)
 	authorities, authoritiesErr := k.informer(k.secrets.name + authoritiesSuffix)
@@ -115,7 +118,8 @@ func (k *Keeper) Run(ctx context.Context, expires func(time.Time)) error {
 		sleep := min(wake.Sub(k.options.Clock.Now()), longestSleep)
 		if err != nil {
 			k.problem.Store(&err)
-			k.options.Logger.Error(err, "keeping the serving certificate", "serving", k.serving.Load() != nil, "againIn", pause.String())
+			k.options.Logger.Error(err, "keeping the serving certificate",
+				"serving", k.serving.Load() != nil, "againIn", pause.String())
 			sleep, pause = pause, min(2*pause, longestPause)
 		} else {
 			k.problem.Store(nil)
@@ -183,8 +187,8 @@ func (k *Keeper) pass(ctx context.Context, expires func(time.Time)) (time.Time, 
 			return decision.Wake, err
 		}
 	}
-	return time.Time{}, fmt.Errorf("the Secrets of the serving certificate %s changed %d times while it was looked at; see whether "+
-		"another program writes them", k.secrets.path(k.secrets.name), passRounds)
+	return time.Time{}, fmt.Errorf("the Secrets of the serving certificate %s changed %d times while they were looked "+
+		"at; see whether another program writes them", k.secrets.path(k.secrets.name), passRounds)
 }
 
 // round reads, decides, and writes what was decided.
@@ -195,7 +199,7 @@ func (k *Keeper) round(ctx context.Context, expires func(time.Time)) (Decision, 
 	}
 	now := k.options.Clock.Now()
 	if before.bundle.servable(now) {
-		k.serve(before.bundle.Leaf, expires) // before anything that can fail
+		k.serve(before.bundle.Leaf, expires) // before anything else that can fail
 	}
 	decision, err := Plan(now, k.options.Hosts, k.options.Policy, before.bundle)
 	if err != nil || !decision.Changed() {
@@ -205,13 +209,15 @@ func (k *Keeper) round(ctx context.Context, expires func(time.Time)) (Decision, 
 		k.options.Logger.Error(before.damage, "replacing what cannot be read", "secret", k.secrets.path(k.secrets.name))
 	}
 	if !k.writes.TryAccept() {
-		return decision, fmt.Errorf("the Secrets of the serving certificate %s have changed too often; compare the clocks of the "+
-			"replicas, and see whether another program writes them", k.secrets.path(k.secrets.name))
+		return decision, fmt.Errorf("the Secrets of the serving certificate %s have changed too often; compare the clocks "+
+			"of the replicas, and see whether another program writes them", k.secrets.path(k.secrets.name))
 	}
-	return decision, k.write(ctx, before, &decision, expires)
+	err = k.write(ctx, before, &decision)
+	return decision, err
 }
 
-func (k *Keeper) write(ctx context.Context, before *found, decision *Decision, expires func(time.Time)) error {
+// write writes what was decided. It is served when it has been read again, like what another replica writes.
+func (k *Keeper) write(ctx context.Context, before *found, decision *Decision) error {
 	if len(decision.AuthorityChanges) > 0 {
 		if err := k.secrets.writeAuthorities(ctx, before, decision.Bundle); err != nil {
 			return err
@@ -229,7 +235,6 @@ func (k *Keeper) write(ctx context.Context, before *found, decision *Decision, e
 	if decision.LeafChange != "" {
 		k.options.Logger.Info("rotated the serving certificate", "change", decision.LeafChange)
 	}
-	k.serve(decision.Bundle.Leaf, expires)
 	return nil
 }
 

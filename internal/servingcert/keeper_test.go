@@ -46,7 +46,8 @@ type world struct {
 	namespace string
 	clock     *clocktesting.FakeClock
 	secrets   corev1client.SecretInterface
-	// rights is the configuration of a user who may what the Role of the manifests grants in the namespace, and nothing else.
+	// rights is the configuration of a user who may what the Role of the manifests grants in the namespace, and nothing
+	// else.
 	rights *rest.Config
 	// passing says that time goes on by minutes while somebody waits for the keepers.
 	passing bool
@@ -180,10 +181,11 @@ func (w *world) keep(hosts Hosts, prepare func(*keeping)) *keeping {
 func (w *world) eventually(what string, check func() error) {
 	w.Helper()
 	var last error
-	if wait.PollUntilContextTimeout(w.Context(), 10*time.Millisecond, hangLimit, true, func(context.Context) (bool, error) {
+	poll := func(context.Context) (bool, error) {
 		last = check()
 		return last == nil, nil
-	}) != nil {
+	}
+	if wait.PollUntilContextTimeout(w.Context(), 10*time.Millisecond, hangLimit, true, poll) != nil {
 		w.Fatalf("%s: %v", what, last)
 	}
 }

@@ -19,8 +19,8 @@ type Bundle struct {
 	Leaf *Leaf
 }
 
-// Decision is what to do about a bundle. The authorities are written first, and the Secret that is derived from them only
-// after that has succeeded. After a write, plan again with what is read then.
+// Decision is what to do about a bundle. The authorities are written first, and the Secret that is derived from them
+// only after that has succeeded. After a write, plan again with what is read then.
 type Decision struct {
 	// Bundle is the bundle as it must be.
 	Bundle Bundle
@@ -44,8 +44,8 @@ func (b *Bundle) servable(now time.Time) bool {
 	})
 }
 
-// Plan decides what must be in the Secrets. It does no I/O and reads no clock, and does not change what it is given; only
-// the keys that it makes are random, and the only errors are those of making them.
+// Plan decides what must be in the Secrets. It does no I/O and reads no clock, and does not change what it is given;
+// only the keys that it makes are random, and the only errors are those of making them.
 func Plan(now time.Time, hosts Hosts, policy Policy, current Bundle) (Decision, error) {
 	p := planner{now: now, hosts: hosts, policy: policy, current: current}
 	p.authorities, p.leaf = slices.Clone(current.Authorities), current.Leaf
@@ -74,7 +74,8 @@ type planner struct {
 
 	authorities []Authority
 	leaf        *Leaf
-	// judged is the leaf that leafSigner has looked at last, and signedBy what it has found: a signature is slow to check.
+	// judged is the leaf that leafSigner has looked at last, and signedBy what it has found: a signature is slow to
+	// check.
 	judged   *Leaf
 	signedBy *x509.Certificate
 	Decision
@@ -84,8 +85,8 @@ func (p *planner) changedAuthorities(format string, args ...any) {
 	p.AuthorityChanges = append(p.AuthorityChanges, fmt.Sprintf(format, args...))
 }
 
-// adopt takes over what stands in ca.crt and is not known, when the Secret with the keys was lost or is an old one from a
-// backup: clients have been told to trust it, and some replica may still serve what it has signed.
+// adopt takes over what stands in ca.crt and is not known, when the Secret with the keys was lost or is an old one
+// from a backup: clients have been told to trust it, and some replica may still serve what it has signed.
 func (p *planner) adopt() {
 	for _, certificate := range p.current.Trusted {
 		known := slices.ContainsFunc(p.authorities, func(a Authority) bool { return a.Certificate.Equal(certificate) })
@@ -100,8 +101,8 @@ func (p *planner) adopt() {
 	})
 }
 
-// notePublished notes which authorities clients can read in ca.crt. One that has left it, as an old backup of the Secret
-// makes it do, begins again. A time that a clock which ran ahead has left in the future is pulled back.
+// notePublished notes which authorities clients can read in ca.crt. One that has left it, as an old backup of the
+// Secret makes it do, begins again. A time that a clock which ran ahead has left in the future is pulled back.
 func (p *planner) notePublished() {
 	for i := range p.authorities {
 		authority := &p.authorities[i]
@@ -203,8 +204,8 @@ func (p *planner) ripe() *Authority {
 	return p.newest(func(a *Authority) bool { return a.canSign(p.now, p.policy) && a.ripe(p.now, p.policy) })
 }
 
-// signer returns the authority to sign with, and whether clients trust it already: because it has been in ca.crt for long
-// enough, or because it has signed what is served now.
+// signer returns the authority to sign with, and whether clients trust it already: because it has been in ca.crt for
+// long enough, or because it has signed what is served now.
 func (p *planner) signer() (signer *Authority, trusted bool) {
 	if ripe := p.ripe(); ripe != nil {
 		return ripe, true
@@ -232,16 +233,17 @@ func (p *planner) renewLeaf() error {
 		return err
 	}
 	p.leaf, p.ServingChanged = leaf, true
-	p.LeafChange = fmt.Sprintf("made the serving certificate %v for %s, because %s", leaf, strings.Join(hosts, ", "), reason)
+	p.LeafChange = fmt.Sprintf("made the serving certificate %v for %s, because %s",
+		leaf, strings.Join(hosts, ", "), reason)
 	return nil
 }
 
-// leafReason says why the serving certificate must be replaced, and for which hosts; "" if it need not be. What can wait
-// does so until there is an authority that clients trust.
+// leafReason says why the serving certificate must be replaced, and for which hosts; "" if it need not be. What can
+// wait does so until there is an authority that clients trust.
 //
-// Hosts are only added while a certificate lasts, and those that nobody wants any more leave with its renewal. Otherwise
-// replicas that are told different hosts, as in every rollout that changes them, would replace each other's certificate
-// until the last of the old ones is gone.
+// Hosts are only added while a certificate lasts, and those that nobody wants any more leave with its renewal.
+// Otherwise replicas that are told different hosts, as in every rollout that changes them, would replace each other's
+// certificate until the last of the old ones is gone.
 func (p *planner) leafReason(trusted bool) (string, Hosts) {
 	switch {
 	case p.leaf == nil:

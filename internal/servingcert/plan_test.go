@@ -4,6 +4,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"math/big"
 	"slices"
 	"strings"
 	"testing"
@@ -27,18 +28,22 @@ func started(t *testing.T) Bundle { return mustPlan(t, noon, hosts, Bundle{}).Bu
 func TestFirstPlan(t *testing.T) {
 	decision := mustPlan(t, noon, hosts, Bundle{})
 	bundle := decision.Bundle
-	if len(bundle.Authorities) != 1 || len(bundle.Trusted) != 1 || len(decision.AuthorityChanges) != 1 || !decision.ServingChanged {
-		t.Fatalf("%d authorities, %d trusted, changes %q", len(bundle.Authorities), len(bundle.Trusted), decision.AuthorityChanges)
+	changes := decision.AuthorityChanges
+	if len(bundle.Authorities) != 1 || len(bundle.Trusted) != 1 || len(changes) != 1 || !decision.ServingChanged {
+		t.Fatalf("%d authorities, %d trusted, changes %q", len(bundle.Authorities), len(bundle.Trusted), changes)
 	}
 	authority, leaf := bundle.Authorities[0].Certificate, bundle.Leaf.Certificate()
-	if !authority.IsCA || !authority.MaxPathLenZero || authority.KeyUsage != x509.KeyUsageCertSign|x509.KeyUsageCRLSign {
-		t.Errorf("the authority is no authority, or more: %t %t %b", authority.IsCA, authority.MaxPathLenZero, authority.KeyUsage)
+	usage := x509.KeyUsageCertSign | x509.KeyUsageCRLSign
+	if !authority.IsCA || !authority.MaxPathLenZero || authority.KeyUsage != usage {
+		t.Errorf("the authority is none, or more: %t %t %b", authority.IsCA, authority.MaxPathLenZero, authority.KeyUsage)
 	}
-	if leaf.IsCA || leaf.KeyUsage != x509.KeyUsageDigitalSignature || !slices.Equal(leaf.ExtKeyUsage, []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}) {
-		t.Errorf("the serving certificate can do other things than serve: %t %b %v", leaf.IsCA, leaf.KeyUsage, leaf.ExtKeyUsage)
+	purpose := []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
+	if leaf.IsCA || leaf.KeyUsage != x509.KeyUsageDigitalSignature || !slices.Equal(leaf.ExtKeyUsage, purpose) {
+		t.Errorf("the serving certificate is for other things too: %t %b %v", leaf.IsCA, leaf.KeyUsage, leaf.ExtKeyUsage)
 	}
 	for _, certificate := range []*x509.Certificate{authority, leaf} {
-		if bits := certificate.SerialNumber.BitLen(); bits < 96 || certificate.NotBefore.After(noon.Add(-DefaultPolicy.ClockSkew)) {
+		begin := noon.Add(-DefaultPolicy.ClockSkew)
+		if bits := certificate.SerialNumber.BitLen(); bits < 128 || !certificate.NotBefore.Equal(begin) {
 			t.Errorf("%s has a serial number of %d bits and begins at %s", nameOf(certificate), bits, certificate.NotBefore)
 		}
 	}
@@ -56,6 +61,17 @@ func TestFirstPlan(t *testing.T) {
 // TestPlan checks each rule by itself: what is left of a good bundle, when, and what is said about the change.
 func TestPlan(t *testing.T) {
 	another := started(t)
+	keyLost, allLost := func(b *Bundle) { b.Authorities = nil }, func(b *Bundle) { *b = Bundle{} }
+	publishedAt := func(at time.Time) func(*Bundle) {
+		return func(b *Bundle) { b.Authorities[0].PublishedAt = at }
+	}
+	trusted := func(certificates ...*x509.Certificate) func(*Bundle) {
+		return func(b *Bundle) { b.Trusted = certificates }
+	}
+	besides := func(certificate *x509.Certificate) func(*Bundle) {
+		return func(b *Bundle) { b.Trusted = append(b.Trusted, certificate) }
+	}
+	const none, twoThirds, notValid = "none that can sign", "two thirds of the life", "not valid at this time"
 	for name, test := range map[string]struct {
 		change func(*Bundle)
 		after  time.Duration
@@ -65,27 +81,27 @@ func TestPlan(t *testing.T) {
 	}{
 		"nothing to do":              {},
 		"just before the renewal":    {after: 59 * day},
-		"renewal":                    {after: 61 * day, leaf: "two thirds of the life"},
-		"expired":                    {after: 91 * day, leaf: "not valid at this time"},
-		"clock before":               {after: -2 * time.Hour, authorities: "none that can sign", leaf: "not valid at this time"},
+		"renewal":                    {after: 61 * day, leaf: twoThirds},
+		"expired":                    {after: 91 * day, leaf: notValid},
+		"clock before":               {after: -2 * time.Hour, authorities: none, leaf: notValid},
 		"another host":               {hosts: Hosts{"new.example"}, leaf: "is not good for new.example"},
 		"a host less":                {hosts: hosts[:1]},
 		"no leaf":                    {change: func(b *Bundle) { b.Leaf = nil }, leaf: "none that can be read"},
 		"leaf of nobody":             {change: func(b *Bundle) { b.Leaf = another.Leaf }, leaf: "none of the authorities"},
-		"key lost":                   {change: func(b *Bundle) { b.Authorities = nil }, authorities: "took over"},
-		"key lost, another host":     {change: func(b *Bundle) { b.Authorities = nil }, hosts: Hosts{"new.example"}, authorities: "none that can sign"},
-		"key lost, late":             {change: func(b *Bundle) { b.Authorities = nil }, after: 62 * day, authorities: "none that can sign"},
-		"key lost, last moment":      {change: func(b *Bundle) { b.Authorities = nil }, after: 84 * day, authorities: "none that can sign", leaf: "expires soon"},
-		"all lost":                   {change: func(b *Bundle) { *b = Bundle{} }, authorities: "none that can sign", leaf: "none that can be read"},
-		"authority two thirds":       {after: 2434 * day, authorities: "two thirds of the life", leaf: "not valid at this time"},
-		"authority too old to sign":  {after: 3600 * day, authorities: "none that can sign", leaf: "not valid at this time"},
+		"key lost":                   {change: keyLost, authorities: "took over"},
+		"key lost, another host":     {change: keyLost, hosts: Hosts{"new.example"}, authorities: none},
+		"key lost, late":             {change: keyLost, after: 62 * day, authorities: none},
+		"key lost, last moment":      {change: keyLost, after: 84 * day, authorities: none, leaf: "expires soon"},
+		"all lost":                   {change: allLost, authorities: none, leaf: "none that can be read"},
+		"authority two thirds":       {after: 2434 * day, authorities: twoThirds, leaf: notValid},
+		"authority too old to sign":  {after: 3600 * day, authorities: none, leaf: notValid},
 		"authority expired":          {after: 3651 * day, authorities: "which has expired", leaf: "none of the authorities"},
-		"published in the future":    {change: func(b *Bundle) { b.Authorities[0].PublishedAt = noon.Add(day) }, authorities: "was in the future"},
-		"not published yet":          {change: func(b *Bundle) { b.Authorities[0].PublishedAt = time.Time{} }, authorities: "clients can read"},
-		"ca.crt of before":           {change: func(b *Bundle) { b.Trusted = another.Trusted }, authorities: "cannot read"},
-		"an authority besides":       {change: func(b *Bundle) { b.Trusted = append(b.Trusted, another.Trusted...) }, authorities: "took over"},
-		"a certificate besides":      {change: func(b *Bundle) { b.Trusted = append(b.Trusted, another.Leaf.Certificate()) }},
-		"ca.crt that cannot be read": {change: func(b *Bundle) { b.Trusted = nil }},
+		"published in the future":    {change: publishedAt(noon.Add(day)), authorities: "was in the future"},
+		"not published yet":          {change: publishedAt(time.Time{}), authorities: "clients can read"},
+		"ca.crt of before":           {change: trusted(another.Trusted...), authorities: "cannot read"},
+		"an authority besides":       {change: besides(another.Trusted[0]), authorities: "took over"},
+		"a certificate besides":      {change: besides(another.Leaf.Certificate())},
+		"ca.crt that cannot be read": {change: trusted()},
 	} {
 		t.Run(name, func(t *testing.T) {
 			bundle := started(t)
@@ -97,12 +113,8 @@ func TestPlan(t *testing.T) {
 				test.hosts = hosts
 			}
 			decision := mustPlan(t, noon.Add(test.after), test.hosts, bundle)
-			if said := strings.Join(decision.AuthorityChanges, "; "); !strings.Contains(said, test.authorities) || (said == "") != (test.authorities == "") {
-				t.Errorf("authorities: %q, want %q", said, test.authorities)
-			}
-			if said := decision.LeafChange; !strings.Contains(said, test.leaf) || (said == "") != (test.leaf == "") {
-				t.Errorf("serving certificate: %q, want %q", said, test.leaf)
-			}
+			wantSaid(t, "authorities", strings.Join(decision.AuthorityChanges, "; "), test.authorities)
+			wantSaid(t, "serving certificate", decision.LeafChange, test.leaf)
 			if len(decision.Bundle.Trusted) != len(decision.Bundle.Authorities) {
 				t.Errorf("%d authorities, but %d in ca.crt", len(decision.Bundle.Authorities), len(decision.Bundle.Trusted))
 			}
@@ -113,13 +125,22 @@ func TestPlan(t *testing.T) {
 	}
 }
 
+// wantSaid wants a sentence with this in it, or none where it is empty.
+func wantSaid(t *testing.T, about, said, want string) {
+	t.Helper()
+	if !strings.Contains(said, want) || (said == "") != (want == "") {
+		t.Errorf("%s: %q, want %q", about, said, want)
+	}
+}
+
 // TestNextAuthority follows the second authority: made, published, signing while the first one is trusted, and alone.
 func TestNextAuthority(t *testing.T) {
 	bundle := started(t)
 	first := bundle.Authorities[0].Certificate
 	at := renewAt(first).Add(time.Minute)
 	bundle = mustPlan(t, at, hosts, bundle).Bundle // the operator was away for years: both are renewed
-	if len(bundle.Authorities) != 2 || !bundle.Trusted[0].Equal(first) || bundle.Leaf.Certificate().CheckSignatureFrom(first) != nil {
+	signed := bundle.Leaf.Certificate().CheckSignatureFrom(first) == nil
+	if len(bundle.Authorities) != 2 || !bundle.Trusted[0].Equal(first) || !signed {
 		t.Fatal("the first authority does not sign while the second is new")
 	}
 	bundle = mustPlan(t, at, hosts, bundle).Bundle
@@ -136,7 +157,8 @@ func TestNextAuthority(t *testing.T) {
 		t.Error("the key of the first authority is still there")
 	}
 	bundle = mustPlan(t, at.Add(61*day), hosts, bundle).Bundle
-	if second := bundle.Authorities[1].Certificate; bundle.Leaf.Certificate().CheckSignatureFrom(second) != nil || !bundle.Trusted[0].Equal(second) {
+	second := bundle.Authorities[1].Certificate
+	if bundle.Leaf.Certificate().CheckSignatureFrom(second) != nil || !bundle.Trusted[0].Equal(second) {
 		t.Error("the second authority does not sign, or is not the first in ca.crt")
 	}
 	if !slices.ContainsFunc(bundle.Trusted, first.Equal) {
@@ -172,7 +194,7 @@ func TestAuthoritiesAreBounded(t *testing.T) {
 func TestHosts(t *testing.T) {
 	for value, want := range map[string]string{
 		"Keyturn.Example.":     "keyturn.example",
-		" keyturn.svc ":        "keyturn.svc",
+		"\tkeyturn.svc":        "keyturn.svc",
 		"*.keyturn.example":    "*.keyturn.example",
 		"::ffff:10.0.0.1":      "10.0.0.1",
 		"FD00:0::1":            "fd00::1",
@@ -208,6 +230,10 @@ func TestUnreadableAuthorities(t *testing.T) {
 		t.Fatal(err)
 	}
 	inJSON := func(pem []byte) string { return strings.ReplaceAll(string(pem), "\n", `\n`) }
+	only := func(certificate string) string {
+		return `{"version":1,"authorities":[{"certificate":"` + certificate + `"}]}`
+	}
+	ill := strings.Replace(good, `"publishedAt":"2026`, `"publishedAt":"secret-garbage2026`, 1)
 	replaceKey := func(with string) string {
 		begin, end := strings.Index(good, `"key":"`)+len(`"key":"`), strings.Index(good, `","publishedAt"`)
 		return good[:begin] + with + good[end:]
@@ -220,13 +246,13 @@ func TestUnreadableAuthorities(t *testing.T) {
 		"key of another":    {replaceKey(inJSON(key)), ErrUnreadable},
 		"key garbage":       {replaceKey("secret-garbage"), ErrUnreadable},
 		"no key":            {replaceKey(""), nil},
-		"a leaf":            {`{"version":1,"authorities":[{"certificate":"` + inJSON(leaf.certificate) + `"}]}`, ErrUnreadable},
-		"no certificate":    {`{"version":1,"authorities":[{"certificate":"secret-garbage"}]}`, ErrUnreadable},
+		"a leaf":            {only(inJSON(leaf.certificate)), ErrUnreadable},
+		"no certificate":    {only("secret-garbage"), ErrUnreadable},
 		"none":              {`{"version":1,"authorities":[]}`, ErrUnreadable},
 		"empty":             {``, ErrUnreadable},
 		"no version":        {`{"authorities":[{}]}`, ErrUnreadable},
 		"of a later time":   {strings.Replace(good, `"version":1`, `"version":2`, 1), ErrNewer},
-		"time garbage":      {strings.Replace(good, `"publishedAt":"2026`, `"publishedAt":"secret-garbage2026`, 1), ErrUnreadable},
+		"time garbage":      {ill, ErrUnreadable},
 		"too large":         {strings.Repeat(" ", maxDocumentBytes) + good, ErrUnreadable},
 		"followed by more":  {good + good, ErrUnreadable},
 		"too many of those": {`{"version":1,"authorities":[` + strings.Repeat(`{},`, MaxAuthorities) + `{}]}`, ErrUnreadable},
@@ -246,9 +272,15 @@ func TestUnreadableAuthorities(t *testing.T) {
 // TestFormat prints everything that has a key in every way.
 func TestFormat(t *testing.T) {
 	bundle := started(t)
-	secrets := []string{fmt.Sprint(bundle.Authorities[0].key.D), fmt.Sprintf("%x", bundle.Authorities[0].key.D), "PRIVATE KEY"}
+	raw, err := bundle.Authorities[0].key.Bytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	secrets := []string{new(big.Int).SetBytes(raw).String(), fmt.Sprintf("%x", raw), "PRIVATE KEY"}
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%x"} {
-		for _, value := range []any{bundle, bundle.Authorities, &bundle.Authorities[0], bundle.Leaf, *bundle.Leaf, mustPlan(t, noon, hosts, Bundle{})} {
+		for _, value := range []any{
+			bundle, bundle.Authorities, &bundle.Authorities[0], bundle.Leaf, *bundle.Leaf, mustPlan(t, noon, hosts, Bundle{}),
+		} {
 			text := fmt.Sprintf(verb, value)
 			for _, secret := range secrets {
 				if strings.Contains(text, secret) || strings.Contains(text, "PrivateKey") {

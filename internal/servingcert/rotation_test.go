@@ -22,8 +22,8 @@ import (
 // yearly makes authorities change within a test.
 func yearly(k *keeping) { k.options.Policy.AuthorityLifetime = 365 * day }
 
-// TestRotationUnderHandshakes lets a year pass, in which every serving certificate and an authority are replaced, while
-// clients who read ca.crt as rarely as they may open connections to two replicas all the time.
+// TestRotationUnderHandshakes lets a year pass, in which every serving certificate and an authority are replaced,
+// while clients who read ca.crt as rarely as they may open connections to two replicas all the time.
 func TestRotationUnderHandshakes(t *testing.T) {
 	w := newWorld(t)
 	keepers := []*keeping{w.keep(hosts, yearly), w.keep(hosts, yearly)}
@@ -47,7 +47,8 @@ func TestRotationUnderHandshakes(t *testing.T) {
 	if len(leaves) < 5 || len(signers) != 2 {
 		t.Errorf("there were %d serving certificates of %d authorities, want at least 5 of 2", len(leaves), len(signers))
 	}
-	if log := keepers[0].log.String() + keepers[1].log.String(); !strings.Contains(log, "rotated the serving certificate") {
+	log := keepers[0].log.String() + keepers[1].log.String()
+	if !strings.Contains(log, "rotated the serving certificate") {
 		t.Error("no log line tells of the rotation")
 	}
 }
@@ -91,8 +92,8 @@ func (w *world) handshake(k *keeping, trusted *x509.CertPool) error {
 	return client.HandshakeContext(w.Context())
 }
 
-// TestDamage checks what becomes of Secrets that are ours and not what they must be: clients who trust ca.crt of before
-// accept what is served after.
+// TestDamage checks what becomes of Secrets that are ours and not what they must be: clients who trust ca.crt of
+// before accept what is served after.
 func TestDamage(t *testing.T) {
 	remove := func(name string) func(w *world) {
 		return func(w *world) {
@@ -106,6 +107,7 @@ func TestDamage(t *testing.T) {
 			w.edit(name, func(secret *corev1.Secret) { secret.Data[key] = []byte(value) })
 		}
 	}
+	foreign := foreignKey(t)
 	for name, test := range map[string]struct {
 		damage func(w *world)
 		// renewed says that another certificate is served afterwards, and authorities how many are trusted.
@@ -115,7 +117,7 @@ func TestDamage(t *testing.T) {
 		"serving Secret deleted": {damage: remove(secretName), renewed: true, authorities: 1},
 		"authorities deleted":    {damage: remove(secretName + "-ca"), authorities: 2},
 		"certificate garbage":    {damage: set(secretName, corev1.TLSCertKey, "garbage"), renewed: true, authorities: 1},
-		"key of another":         {damage: set(secretName, corev1.TLSPrivateKeyKey, foreignKey(t)), renewed: true, authorities: 1},
+		"key of another":         {damage: set(secretName, corev1.TLSPrivateKeyKey, foreign), renewed: true, authorities: 1},
 		"ca.crt garbage":         {damage: set(secretName, caKey, "garbage"), authorities: 1},
 		"ca.crt empty":           {damage: set(secretName, caKey, ""), authorities: 1},
 		"authorities garbage":    {damage: set(secretName+"-ca", authoritiesKey, "{"), authorities: 2},
@@ -156,15 +158,16 @@ func foreignKey(t *testing.T) string {
 	return string(key)
 }
 
-// TestSomebodyElsesSecret checks that a Secret that happens to have the name is left as it is, and that the keeper says so
-// and goes on when the name is free.
+// TestSomebodyElsesSecret checks that a Secret that happens to have the name is left as it is, and that the keeper
+// says so and goes on when the name is free.
 func TestSomebodyElsesSecret(t *testing.T) {
 	ours := map[string]string{v1alpha1.LabelComponent: v1alpha1.ComponentServingCertificate}
+	const authorities = secretName + "-ca"
 	for name, taken := range map[string]*corev1.Secret{
 		"no label":         {ObjectMeta: metav1.ObjectMeta{Name: secretName}, Type: corev1.SecretTypeTLS},
 		"another type":     {ObjectMeta: metav1.ObjectMeta{Name: secretName, Labels: ours}, Type: corev1.SecretTypeOpaque},
-		"of authorities":   {ObjectMeta: metav1.ObjectMeta{Name: secretName + "-ca"}, Type: corev1.SecretTypeOpaque},
-		"of another thing": {ObjectMeta: metav1.ObjectMeta{Name: secretName + "-ca", Labels: ours}, Type: corev1.SecretTypeOpaque},
+		"of authorities":   {ObjectMeta: metav1.ObjectMeta{Name: authorities}, Type: corev1.SecretTypeOpaque},
+		"of another thing": {ObjectMeta: metav1.ObjectMeta{Name: authorities, Labels: ours}, Type: corev1.SecretTypeOpaque},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
@@ -227,6 +230,56 @@ func TestAPIServerAway(t *testing.T) {
 	}
 }
 
+// TestLostRace lets another replica write between a read and a write: the write is refused, whatever the other has done.
+func TestLostRace(t *testing.T) {
+	ours, theirs := started(t), started(t)
+	for name, test := range map[string]struct {
+		// before is done before the read, and between by the other.
+		before, between func(w *world, s *secrets) error
+	}{
+		"created": {
+			before:  func(*world, *secrets) error { return nil },
+			between: func(w *world, s *secrets) error { return write(w, s, &found{}, theirs) },
+		},
+		"updated": {
+			before: func(w *world, s *secrets) error { return write(w, s, &found{}, ours) },
+			between: func(w *world, s *secrets) error {
+				read, err := s.read(w.Context())
+				return errors.Join(err, write(w, s, read, theirs))
+			},
+		},
+		"deleted": {
+			before: func(w *world, s *secrets) error { return write(w, s, &found{}, ours) },
+			between: func(w *world, _ *secrets) error {
+				return w.secrets.DeleteCollection(w.Context(), metav1.DeleteOptions{}, metav1.ListOptions{})
+			},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			s := &secrets{client: w.secrets, namespace: w.namespace, name: secretName}
+			if err := test.before(w, s); err != nil {
+				t.Fatal(err)
+			}
+			read, err := s.read(t.Context())
+			if err := errors.Join(err, test.between(w, s)); err != nil {
+				t.Fatal(err)
+			}
+			for _, err := range []error{
+				s.writeAuthorities(t.Context(), read, ours), s.writeServing(t.Context(), read, ours),
+			} {
+				if !errors.Is(err, errLostRace) {
+					t.Errorf("the write ends with %v", err)
+				}
+			}
+		})
+	}
+}
+
+func write(w *world, s *secrets, before *found, bundle Bundle) error {
+	return errors.Join(s.writeAuthorities(w.Context(), before, bundle), s.writeServing(w.Context(), before, bundle))
+}
+
 // TestHostsChange rolls out other hosts: the replicas that want the old ones and those that want the new ones agree.
 func TestHostsChange(t *testing.T) {
 	w := newWorld(t)
@@ -244,8 +297,8 @@ func TestHostsChange(t *testing.T) {
 	}
 }
 
-// TestRightsOfTheRole checks that the keepers of these tests, which all run with the Role of the manifests, can read no other
-// Secret.
+// TestRightsOfTheRole checks that the keepers of these tests, which all run with the Role of the manifests, can read
+// no other Secret.
 func TestRightsOfTheRole(t *testing.T) {
 	w := newWorld(t)
 	k := w.keep(hosts, nil)

@@ -31,7 +31,8 @@ var ErrConflict = errors.New("the Secret exists and is not the operator's")
 var errLostRace = errors.New("another replica has written first")
 
 // rightsHint ends an error of the API server.
-const rightsHint = "if it is forbidden, give the operator the Role of config/rbac/serving_certificate_role.yaml in that namespace"
+const rightsHint = "if it is forbidden, give the operator the Role of config/rbac/serving_certificate_role.yaml in " +
+	"that namespace"
 
 // secrets reads and writes the two Secrets.
 type secrets struct {
@@ -82,8 +83,8 @@ func (s *secrets) get(ctx context.Context, like *corev1.Secret) (*corev1.Secret,
 		return nil, fmt.Errorf("reading Secret %s: %w; %s", s.path(like.Name), err, rightsHint)
 	}
 	if secret.Labels[v1alpha1.LabelComponent] != like.Labels[v1alpha1.LabelComponent] || secret.Type != like.Type {
-		return nil, fmt.Errorf("%w: %s; delete or rename it, choose another name with --tls-secret, or, if it was restored by hand, "+
-			"give it back its type %s and its label %s=%s", ErrConflict, s.path(like.Name), like.Type,
+		return nil, fmt.Errorf("%w: %s; delete or rename it, choose another name with --tls-secret, or, if it was restored "+
+			"by hand, give it back its type %s and its label %s=%s", ErrConflict, s.path(like.Name), like.Type,
 			v1alpha1.LabelComponent, like.Labels[v1alpha1.LabelComponent])
 	}
 	return secret, nil
@@ -128,7 +129,8 @@ func (s *secrets) write(ctx context.Context, before, secret *corev1.Secret, data
 	switch {
 	case err == nil:
 		return nil
-	case apierrors.IsConflict(err), before == nil && apierrors.IsAlreadyExists(err), before != nil && apierrors.IsNotFound(err):
+	case before == nil && apierrors.IsAlreadyExists(err), before != nil && apierrors.IsNotFound(err),
+		apierrors.IsConflict(err):
 		return fmt.Errorf("writing Secret %s: %w", s.path(secret.Name), errLostRace)
 	}
 	return fmt.Errorf("writing Secret %s: %w; %s", s.path(secret.Name), err, rightsHint)

@@ -237,6 +237,21 @@ func TestDroppedKeysAreRemembered(t *testing.T) {
 	}
 }
 
+// Keys that were handed out are shared, so two plans for the same ones must not write to one memory.
+func TestPlansShareNothing(t *testing.T) {
+	keys := keysUsableFrom(noon.Add(-2*time.Hour), noon.Add(-time.Hour))
+	keys.Dropped = make([]KeyID, 0, 4)
+	policy := keyPolicy()
+	revoke(1)(&policy)
+	one := plan(t, noon, policy, keys).Keys
+	policy.Revoked = nil
+	revoke(2)(&policy)
+	other := plan(t, noon, policy, keys).Keys
+	if one.Dropped[0] != keys.list[0].ID || other.Dropped[0] != keys.list[1].ID {
+		t.Errorf("the plans dropped %s and %s, want %s and %s", one.Dropped, other.Dropped, keys.list[0].ID, keys.list[1].ID)
+	}
+}
+
 func TestParseKeyID(t *testing.T) {
 	id := KeyID{0xd4, 0x76, 0xa8, 0x0f}
 	if got, ok := ParseKeyID(id.String()); !ok || got != id {

@@ -60,6 +60,28 @@ func TestAccessExpiry(t *testing.T) {
 	}
 }
 
+// TestRefreshExpiry is the earliest of four: what the record says, and what the policy of today would say.
+func TestRefreshExpiry(t *testing.T) {
+	for name, test := range map[string]struct {
+		change func(*Policy, *Session)
+		want   time.Time
+	}{
+		"idle":                  {func(*Policy, *Session) {}, noon.Add(3*day + time.Hour)},
+		"absolute":              {func(_ *Policy, s *Session) { s.ExpiresAt = noon.Add(2 * day) }, noon.Add(2 * day)},
+		"idle by policy":        {func(p *Policy, _ *Session) { p.IdleLifetime = day }, noon.Add(day + time.Hour)},
+		"absolute by policy":    {func(p *Policy, _ *Session) { p.AbsoluteLifetime = 2 * day }, noon.Add(2 * day)},
+		"longer idle by policy": {func(p *Policy, _ *Session) { p.IdleLifetime = 5 * day }, noon.Add(3*day + time.Hour)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			policy, s := goodPolicy(), storedAt(1, noon.Add(time.Hour))
+			test.change(&policy, s)
+			if got := policy.RefreshExpiry(s); !got.Equal(test.want) {
+				t.Errorf("%s, want %s", got, test.want)
+			}
+		})
+	}
+}
+
 func TestRetention(t *testing.T) {
 	policy := DefaultPolicy()
 	if got, want := policy.Retention(30*time.Second), 10*time.Minute+4*time.Second+30*time.Second; got != want {

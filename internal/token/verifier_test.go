@@ -123,6 +123,8 @@ var checklistTests = map[string]checklistTest{
 	"the scopes that are asked for":    {want: Want{Scopes: []string{"orders:write", "orders:read"}}, reason: Allowed},
 	"one scope too few":                {want: Want{Scopes: []string{"orders:read", "admin"}}, reason: ScopeInsufficient},
 	"part of a scope":                  {want: Want{Scopes: []string{"orders"}}, reason: ScopeInsufficient},
+	"any scope":                        {world: func(w *world) { w.issuer.Scopes = []string{"admin"} }, want: Want{AnyScope: true}, reason: Allowed},
+	"any scope and one asked for":      {want: Want{AnyScope: true, Scopes: []string{"admin"}}, reason: ScopeInsufficient},
 	"the issuer's scope":               {world: func(w *world) { w.issuer.Scopes = []string{"admin"} }, reason: ScopeInsufficient},
 	"the request's scope in its place": {world: func(w *world) { w.issuer.Scopes = []string{"admin"} }, want: Want{Scopes: []string{"orders:read"}}, reason: Allowed},
 	"scp as a list":                    {claims: fields{"scope": absent, "scp": []string{"a", "b"}}, want: Want{Scopes: []string{"b"}}, reason: Allowed},

@@ -16,14 +16,17 @@ import (
 	"github.com/keyturn/keyturn/internal/testenv/testoperator"
 )
 
-// TestServingCertificateOfItsOwn starts two replicas that are confined to a namespace in which they may read no other Secret
-// than those of the serving certificate by name. One ca.crt is good for both, also after all of it was replaced.
+// TestServingCertificateOfItsOwn starts two replicas that are confined to a namespace in which they may read no other
+// Secret than those of the serving certificate by name. One ca.crt is good for both, also after all of it was
+// replaced.
 func TestServingCertificateOfItsOwn(t *testing.T) {
 	a := testoperator.NewAdministrator(t)
 	elsewhere := a.NewNamespace()
 	kubeconfig := a.User(elsewhere)
 	flags := []string{"--namespaces=" + elsewhere, "--tls-secret=keyturn-tls", "--tls-secret-namespace=" + a.Namespace}
-	replicas := []*testoperator.Process{testoperator.Run(a, kubeconfig, flags...), testoperator.Run(a, kubeconfig, flags...)}
+	replicas := []*testoperator.Process{
+		testoperator.Run(a, kubeconfig, flags...), testoperator.Run(a, kubeconfig, flags...),
+	}
 	for _, p := range replicas {
 		p.WaitReady()
 	}

@@ -12,8 +12,8 @@ import (
 	"github.com/keyturn/keyturn/internal/session/storetest"
 )
 
-// BenchmarkRefresh is a refresh as a client sees it, without HTTP: each presents the successor of the one before. The API
-// server and etcd run on the same machine.
+// BenchmarkRefresh is a refresh as a client sees it, without HTTP: each presents the successor of the one before. The
+// API server and etcd run on the same machine.
 func BenchmarkRefresh(b *testing.B) {
 	b.Run("sequential", func(b *testing.B) {
 		s := newShop(b)

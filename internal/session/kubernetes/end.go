@@ -11,10 +11,10 @@ import (
 	"github.com/keyturn/keyturn/internal/session"
 )
 
-// End implements session.Store. It is one request, and a second one for a session that was ended before. It reads nothing
-// and compares no version: it writes the end and nothing else, which no refresh can get in the way of, and the API server
-// refuses to change an end that is there. A session that is being deleted is not found, because its deletion has ended
-// it.
+// End implements session.Store. It is one request, and a second one for a session that was ended before. It reads
+// nothing and compares no version: it writes the end and nothing else, which no refresh can get in the way of, and the
+// API server refuses to change an end that is there. A session that is being deleted is not found, because its deletion
+// has ended it.
 func (s *Store) End(ctx context.Context, issuer session.IssuerReference, id session.ID, at time.Time, reason session.EndReason) (*session.Session, error) {
 	ended, _, err := s.end(ctx, issuer, id, at, reason)
 	return ended, err
@@ -40,8 +40,8 @@ func (s *Store) end(ctx context.Context, issuer session.IssuerReference, id sess
 	return ended, err == nil, err
 }
 
-// EndSubject implements session.Store. It is one request for each 500 sessions of the subject, ended ones among them, and
-// one for each that is live. Sessions are found by their label: one that somebody took it from is not.
+// EndSubject implements session.Store. It is one request for each 500 sessions of the subject, ended ones among them,
+// and one for each that is live. Sessions are found by their label: one that somebody took it from is not.
 func (s *Store) EndSubject(ctx context.Context, issuer session.IssuerReference, subject string, at time.Time, reason session.EndReason) ([]*session.Session, error) {
 	found, err := s.ofSubject(ctx, issuer, subject, consistent)
 	if err != nil {

@@ -22,9 +22,9 @@ import (
 // not keep the others, and an API server that is away must not be asked once for each.
 const maxFailures = 10
 
-// DeleteExpired implements session.Store. It deletes every session that was dead before this moment, at once and not only
-// after its last day. It is one request for each 500 sessions, which are all that it has in memory at once, and two for
-// each that it deletes. A session that is written meanwhile stays.
+// DeleteExpired implements session.Store. It deletes every session that was dead before this moment, at once and not
+// only after its last day. It is one request for each 500 sessions, which are all that it has in memory at once, and
+// two for each that it deletes. A session that is written meanwhile stays.
 func (s *Store) DeleteExpired(ctx context.Context, before time.Time) (int, error) {
 	deleted := 0
 	var failures []error
@@ -77,8 +77,9 @@ func (s *Store) remove(ctx context.Context, object client.Object) (bool, error) 
 	return Remove(ctx, s.client, object)
 }
 
-// Remove deletes a Session in the version that the object has, and with it the finalizer, and says whether it did: not if
-// it was written meanwhile, nor if it is gone already. It is two requests. The object becomes the one that it deleted.
+// Remove deletes a Session in the version that the object has, and with it the finalizer, and says whether it did: not
+// if it was written meanwhile, nor if it is gone already. It is two requests. The object becomes the one that it
+// deleted.
 func Remove(ctx context.Context, c client.Client, object client.Object) (bool, error) {
 	if err := Release(ctx, c, object); apierrors.IsConflict(err) || gone(err) {
 		return false, nil
@@ -97,8 +98,8 @@ func Remove(ctx context.Context, c client.Client, object client.Object) (bool, e
 	return true, nil
 }
 
-// Release takes the finalizer from a Session, in the version that the object has: a conflict if it was written meanwhile.
-// It is one request, unless there is no finalizer, and the object becomes what was written.
+// Release takes the finalizer from a Session, in the version that the object has: a conflict if it was written
+// meanwhile. It is one request, unless there is no finalizer, and the object becomes what was written.
 func Release(ctx context.Context, c client.Client, object client.Object) error {
 	if !slices.Contains(object.GetFinalizers(), v1alpha1.FinalizerSession) {
 		return nil

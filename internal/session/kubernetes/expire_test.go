@@ -131,8 +131,8 @@ func TestDeleteExpiredLosesAgainstAWrite(t *testing.T) {
 	}
 }
 
-// Something is in the way of one: the others are deleted, and the error says so. Of an API server that refuses everything,
-// not every session is asked for.
+// Something is in the way of one: the others are deleted, and the error says so. Of an API server that refuses
+// everything, not every session is asked for.
 func TestDeleteExpiredGoesOn(t *testing.T) {
 	c, requests := newClient(t)
 	namespace := newNamespace(t, c)

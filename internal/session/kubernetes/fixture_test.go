@@ -41,7 +41,8 @@ var testScheme = func() *runtime.Scheme {
 type requests struct {
 	mu   sync.Mutex
 	sent []string
-	// fate, unless it is nil, is asked in place of the API server; with neither an answer nor an error the request goes on.
+	// fate, unless it is nil, is asked in place of the API server; with neither an answer nor an error the request goes
+	// on.
 	fate func(*http.Request) (*http.Response, error)
 }
 

@@ -42,8 +42,8 @@ func (s *Store) ListSubject(ctx context.Context, issuer session.IssuerReference,
 	return live[:min(len(live), max(limit, 0))], nil
 }
 
-// ofSubject returns the sessions of a subject, live or not. Labels find them and decide nothing: two subjects can have one
-// label, and somebody can have edited it.
+// ofSubject returns the sessions of a subject, live or not. Labels find them and decide nothing: two subjects can have
+// one label, and somebody can have edited it.
 func (s *Store) ofSubject(ctx context.Context, issuer session.IssuerReference, subject string, how consistency) ([]*session.Session, error) {
 	var found []*session.Session
 	err := s.pages(ctx, issuer.Namespace, how, func(object *unstructured.Unstructured) error {

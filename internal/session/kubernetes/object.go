@@ -19,15 +19,15 @@ import (
 // ErrUnreadable says that an object of kind Session is not one that a Store has written.
 var ErrUnreadable = errors.New("the Session cannot be read, because somebody has edited it: delete it, and log in again")
 
-// SubjectLabel is the value of the label by which the sessions of a subject are found: the first 16 bytes of its SHA-256,
-// in hexadecimal, because a subject may be longer than a label and of other characters.
+// SubjectLabel is the value of the label by which the sessions of a subject are found: the first 16 bytes of its
+// SHA-256, in hexadecimal, because a subject may be longer than a label and of other characters.
 func SubjectLabel(subject string) string {
 	sum := sha256.Sum256([]byte(subject))
 	return hex.EncodeToString(sum[:16])
 }
 
-// NewObject returns an object to read a Session into. It is not the Go type of the API: one time in an unusual notation,
-// which its schema allows and the Go type does not, would fail a whole list.
+// NewObject returns an object to read a Session into. It is not the Go type of the API: one time in an unusual
+// notation, which its schema allows and the Go type does not, would fail a whole list.
 func NewObject() *unstructured.Unstructured {
 	object := &unstructured.Unstructured{}
 	object.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("Session"))

@@ -1,13 +1,13 @@
-// Package kubernetes keeps sessions as objects of kind Session, in the namespace of their TokenIssuer: nothing to install,
-// and good to some ten thousand sessions.
+// Package kubernetes keeps sessions as objects of kind Session, in the namespace of their TokenIssuer: nothing to
+// install, and good to some ten thousand sessions.
 //
 // A refresh costs one read and one write. Reads are quorum reads, past every cache, because a stale one could refresh a
-// session that was ended. What never changes is the spec, which the API server itself keeps from being edited; what does
-// is the state, which changes only in the version that was read. That the end of a session is final is a rule of the
-// custom resource too, so ending one needs no read at all.
+// session that was ended. What never changes is the spec, which the API server itself keeps from being edited; what
+// does is the state, which changes only in the version that was read. That the end of a session is final is a rule of
+// the custom resource too, so ending one needs no read at all.
 //
-// An object that is being deleted counts as gone: its deletion was the logout, and all that is left of it is a finalizer
-// that waits until its access tokens are denied. Nothing can be done to it, neither a refresh nor an end.
+// An object that is being deleted counts as gone: its deletion was the logout, and all that is left of it is a
+// finalizer that waits until its access tokens are denied. Nothing can be done to it, neither a refresh nor an end.
 package kubernetes
 
 import (
@@ -30,9 +30,6 @@ import (
 // DefaultTimeout bounds each request to the API server, of which a refresh makes two. It is what a client waits for a
 // login at most before it takes the service for broken, and a thousand times what a request takes when all is well.
 const DefaultTimeout = 5 * time.Second
-
-// resource is how the API server names the kind of what it did not find.
-const resource = "sessions"
 
 // Store is a session.Store.
 type Store struct {
@@ -120,8 +117,8 @@ func (s *Store) CompareAndSwap(ctx context.Context, read *session.Session, next 
 }
 
 // patch writes a part of a session's state, in this version or, if that is empty, in whatever there is. The name of the
-// issuer is in it because the spec is immutable: the API server refuses to write another issuer's session. Its label comes
-// along in case somebody took it away, because the denial of access tokens goes by it.
+// issuer is in it because the spec is immutable: the API server refuses to write another issuer's session. Its label
+// comes along in case somebody took it away, because the denial of access tokens goes by it.
 func (s *Store) patch(ctx context.Context, issuer session.IssuerReference, id session.ID, version string, state partialState) (*unstructured.Unstructured, error) {
 	labels := map[string]string{v1alpha1.LabelIssuer: issuer.Name}
 	if state.EndReason != "" {
@@ -192,5 +189,5 @@ func gone(err error) bool {
 		return false
 	}
 	details := status.Status().Details
-	return details != nil && details.Group == v1alpha1.GroupVersion.Group && details.Kind == resource
+	return details != nil && details.Group == v1alpha1.GroupVersion.Group
 }

@@ -242,8 +242,8 @@ func TestEditedSession(t *testing.T) {
 	}
 }
 
-// Labels find sessions, and decide nothing: those of a neighbor are not ended because somebody gave them the same label.
-// The issuer's label, by which access tokens are denied, comes back with the next write.
+// Labels find sessions, and decide nothing: those of a neighbor are not ended because somebody gave them the same
+// label. The issuer's label, by which access tokens are denied, comes back with the next write.
 func TestEditedLabels(t *testing.T) {
 	c, _ := newClient(t)
 	store := kubernetes.New(c)
@@ -272,6 +272,27 @@ func TestEditedLabels(t *testing.T) {
 	}
 	if got := object(t, c, mallory).Labels[v1alpha1.LabelIssuer]; got != "shop" {
 		t.Errorf("after a write the issuer's label is %q", got)
+	}
+}
+
+// Somebody else ends a session after it was listed: he says so, and EndSubject does not.
+func TestEndSubjectBesideAnotherEnd(t *testing.T) {
+	c, requests := newClient(t)
+	other, _ := newClient(t)
+	created := mustCreate(t, kubernetes.New(c), newSession(newNamespace(t, c), "alice"))
+	var first error
+	requests.fate = func(request *http.Request) (*http.Response, error) {
+		if request.Method == http.MethodPatch {
+			_, first = kubernetes.New(other).End(request.Context(), created.Issuer, created.ID, storetest.Noon, session.EndReuse)
+		}
+		return nil, nil
+	}
+	ended, err := kubernetes.New(c).EndSubject(t.Context(), created.Issuer, "alice", storetest.Noon.Add(time.Hour), session.EndLogoutEverywhere)
+	if first != nil || err != nil || len(ended) != 0 {
+		t.Errorf("EndSubject() ended %d, %v; the one before: %v", len(ended), err, first)
+	}
+	if got := object(t, c, created).State.EndReason; got != "Reuse" {
+		t.Errorf("the session ended for %s, want what came first", got)
 	}
 }
 

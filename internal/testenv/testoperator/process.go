@@ -65,7 +65,7 @@ func Run(a *Administrator, kubeconfig []byte, flags ...string) *Process {
 	}
 	p.command = exec.Command(command(a.T), append([]string{
 		"--kubeconfig=" + config, "--bind-address=" + p.HTTPS, "--metrics-bind-address=" + p.Metrics,
-		"--health-bind-address=" + p.Health, "--tls-self-signed-hosts=127.0.0.1", "--tls-self-signed-cert-out=" + p.Certificate,
+		"--health-bind-address=" + p.Health, "--tls-hosts=127.0.0.1", "--tls-self-signed-cert-out=" + p.Certificate,
 		"--leader-election-namespace=" + a.Namespace, "--log-level=debug",
 	}, flags...)...)
 	p.command.Stderr, p.command.Stdout = p.Log, p.Log

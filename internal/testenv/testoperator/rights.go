@@ -33,11 +33,12 @@ func (a *Administrator) rules(file string) []rbacv1.PolicyRule {
 }
 
 // User makes a user who may what config/rbac grants the operator, and returns a kubeconfig: everything in role.yaml in the
-// namespaces, or in all where none is named, and leader election in the namespace of the test.
+// namespaces, or in all where none is named, and leader election and the serving certificate in the namespace of the test.
 func (a *Administrator) User(namespaces ...string) []byte {
 	a.Helper()
 	name := a.Namespace
 	a.grantIn(a.Namespace, "leader-election", name, a.rules("leader_election_role.yaml"))
+	a.grantIn(a.Namespace, "serving-certificate", name, a.rules("serving_certificate_role.yaml"))
 	for _, namespace := range namespaces {
 		a.grantIn(namespace, "manager", name, a.rules("role.yaml"))
 	}
