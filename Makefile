@@ -3,14 +3,16 @@
 
 CONTROLLER_GEN_VERSION ?= v0.23.0
 GOLANGCI_LINT_VERSION  ?= v2.15.0
+HELM_VERSION           ?= v4.3.1
 
 # The version that `keyturn --version` prints, in a build from a clone.
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 # How much `make fuzz` spends on each target: executions, or a duration such as 1m. Go's fuzzer now and then reports the
 # end of a duration itself as a failure (context deadline exceeded, and no failing input), so the default is a number.
 FUZZTIME ?= 50000x
-# The image that `make install-manifest` puts in.
+# The image that `make image` makes and `make install-manifest` puts in, and its architecture (this machine's if empty).
 IMAGE ?= keyturn:latest
+ARCH  ?=
 # Which benchmarks `make bench` runs (a regular expression), and how often.
 BENCH      ?= .
 BENCHCOUNT ?= 1
@@ -21,12 +23,16 @@ PKG         ?= ./...
 # Recursive variables: each runs only in the recipes that use it, and only there builds what is missing.
 controller_gen = $$(hack/tool.sh sigs.k8s.io/controller-tools/cmd/controller-gen $(CONTROLLER_GEN_VERSION))
 golangci_lint  = $$(hack/tool.sh github.com/golangci/golangci-lint/v2/cmd/golangci-lint $(GOLANGCI_LINT_VERSION))
+helm           = $$(hack/tool.sh helm.sh/helm/v4/cmd/helm $(HELM_VERSION))
 assets         = $$(hack/controlplane/assets.sh)
 
 # The packages without Kubernetes and HTTP, whose code many goroutines share.
 domain_packages = ./internal/keyring/... ./internal/token/... ./internal/revocation/... ./internal/issuers/... \
 	./internal/session/...
-generated = api/v1alpha1/zz_generated.deepcopy.go config/crd/bases config/rbac/role.yaml
+generated = api/v1alpha1/zz_generated.deepcopy.go config/crd/bases config/rbac/role.yaml charts/keyturn/files/crds \
+	charts/keyturn/files/rbac
+# The modules besides the operator's own: what is built from them must not become a dependency of the operator.
+modules = hack/controlplane hack/image
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -41,13 +47,15 @@ run: ## The same, and stay, to be used with kubectl and curl
 	@assets="$(assets)"; go build -o bin/demo ./hack/demo; KUBEBUILDER_ASSETS="$$assets" exec bin/demo -stay
 
 ##@ Test
-.PHONY: test test-short test-race fuzz bench
+.PHONY: test test-short test-race test-image fuzz bench
 test: ## All tests, with a real kube-apiserver and etcd (PKG=./test/api GOTESTFLAGS='-run TestRefused -v' to choose)
 	@assets="$(assets)"; KUBEBUILDER_ASSETS="$$assets" go test $(GOTESTFLAGS) $(PKG)
 test-short: ## The tests that need no control plane
 	@go test -short $(GOTESTFLAGS) $$(go list -f '{{.ImportPath}} {{.TestImports}} {{.XTestImports}}' $(PKG) | sed '\|/internal/testenv[] /]|d; s/ .*//')
 test-race: ## The tests of the domain packages with the race detector (needs a C compiler)
 	@assets="$(assets)"; KUBEBUILDER_ASSETS="$$assets" CGO_ENABLED=1 go test -race $(GOTESTFLAGS) $(domain_packages)
+test-image: ## The tests of what makes the image, which is a module of its own
+	@cd hack/image && go vet ./... && go test $(GOTESTFLAGS) ./...
 fuzz: ## Every fuzz target for a while (FUZZTIME=50000x, or 1m)
 	@hack/fuzz.sh $(FUZZTIME)
 bench: ## Benchmarks (BENCH=. BENCHCOUNT=1)
@@ -55,33 +63,38 @@ bench: ## Benchmarks (BENCH=. BENCHCOUNT=1)
 	assets="$(assets)"; KUBEBUILDER_ASSETS="$$assets" go test -run '^$$' -bench '$(BENCH)' -benchmem -count $(BENCHCOUNT) $$folders
 
 ##@ Check
-.PHONY: lint fmt vet tidy verify verify-generated verify-format verify-tidy verify-config
+.PHONY: lint fmt vet tidy verify verify-generated verify-format verify-tidy verify-config verify-chart
 lint: ## golangci-lint, with .golangci.yml
-	@lint="$(golangci_lint)"; "$$lint" run ./...
+	@lint="$(golangci_lint)"; "$$lint" run ./...; cd hack/image && "$$lint" run ./...
 vet: ## go vet
 	@go vet ./...
 fmt: ## Format the Go files
 	@lint="$(golangci_lint)"; "$$lint" fmt ./...
-tidy: ## go mod tidy, in both modules
+tidy: ## go mod tidy, in all modules
 	@go mod tidy
-	@cd hack/controlplane && go mod tidy
+	@for module in $(modules); do (cd $$module && go mod tidy); done
 verify: verify-format verify-generated verify-tidy verify-config vet lint ## Everything that needs no test run
 verify-format: ## Fail where gofmt -s would change a file
 	@files=$$(git ls-files -co --exclude-standard '*.go' | xargs -r gofmt -s -l); \
 	[ -z "$$files" ] || { printf 'not formatted; run `make fmt`:\n%s\n' "$$files"; exit 1; }
-verify-generated: generate manifests ## Generate anew, and fail where that changed a file
+verify-generated: generate manifests chart ## Generate anew, and fail where that changed a file
 	@changed=$$(git status --porcelain -- $(generated)); [ -z "$$changed" ] || { git --no-pager diff -- $(generated); \
 	printf 'generated files were not current; they are now: review and commit them\n%s\n' "$$changed"; exit 1; }
 verify-tidy: ## Fail where go mod tidy would change a module, or where a module's content is not what go.sum says
 	@go mod tidy -diff || { echo 'go.mod is not tidy; run `make tidy`'; exit 1; }
-	@cd hack/controlplane && go mod tidy -diff || { echo 'hack/controlplane/go.mod is not tidy; run `make tidy`'; exit 1; }
+	@for module in $(modules); do (cd $$module && go mod tidy -diff) || \
+	{ echo "$$module/go.mod is not tidy; run \`make tidy\`"; exit 1; }; done
 	@go mod verify
 verify-config: ## Fail where a kustomization does not build
 	@assets="$(assets)"; for folder in config/default config/overlays/* config/samples; do \
 	"$$assets/kubectl" kustomize $$folder >/dev/null || { echo "kustomize cannot build $$folder"; exit 1; }; done
+verify-chart: ## helm lint, with all values of test/charts, and the tests of the chart
+	@helm="$(helm)"; for values in test/charts/testdata/values/*.yaml; do \
+	"$$helm" lint --strict --quiet charts/keyturn --values $$values || exit 1; done
+	@assets="$(assets)"; KEYTURN_HELM="$(helm)" KUBEBUILDER_ASSETS="$$assets" go test $(GOTESTFLAGS) ./test/charts ./hack/chart
 
 ##@ Make
-.PHONY: build generate manifests install-manifest assets clean
+.PHONY: build generate manifests chart image install-manifest assets helm clean
 build: ## bin/keyturn
 	@go build -trimpath -ldflags "-X main.version=$(VERSION)" -o bin/keyturn ./cmd/keyturn
 generate: ## DeepCopy methods, from the API types
@@ -89,10 +102,18 @@ generate: ## DeepCopy methods, from the API types
 manifests: ## Custom resources from the API types, and the operator's ClusterRole from the +kubebuilder:rbac markers
 	@gen="$(controller_gen)"; "$$gen" crd paths=./api/... output:crd:dir=config/crd/bases
 	@gen="$(controller_gen)"; "$$gen" rbac:roleName=manager-role paths="./controllers/...;./internal/...;./cmd/..." output:rbac:dir=config/rbac
+chart: ## What charts/keyturn takes from config: the custom resources, and the rules of its roles
+	@go run ./hack/chart
+image: ## dist/keyturn-image.tar, for docker load (IMAGE=registry/keyturn:v1 ARCH=arm64 to choose)
+	@cd hack/image && go build -o ../../bin/image .
+	@SOURCE_DATE_EPOCH=$${SOURCE_DATE_EPOCH:-$$(git log -1 --format=%ct 2>/dev/null || echo 0)} \
+	bin/image -tag $(IMAGE) -version $(VERSION) $(if $(ARCH),-arch $(ARCH))
 install-manifest: ## dist/install.yaml, for kubectl apply (IMAGE=registry/keyturn:v1 to choose the image)
 	@mkdir -p dist; assets="$(assets)"; hack/install-manifest.sh "$$assets/kubectl" $(IMAGE) >dist/install.yaml
 assets: ## Get kube-apiserver, etcd and kubectl, and print their folder
 	@hack/controlplane/assets.sh
+helm: ## Get Helm, and print its path
+	@echo "$(helm)"
 clean: ## Remove what this clone built; the cache folder stays
 	@rm -rf bin dist
 

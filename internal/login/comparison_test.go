@@ -161,9 +161,6 @@ func TestComparisonsWaitTheirTurn(t *testing.T) {
 					t.Errorf("a check that had its turn: %v", err)
 				}
 			}
-			if _, err := c.matches(t.Context(), among, "alice", []byte("fast")); err != nil {
-				t.Errorf("afterwards: %v, want every turn given back", err)
-			}
 			if taken := len(c.turns.taken); taken != 0 {
 				t.Errorf("%d turns are still taken", taken)
 			}

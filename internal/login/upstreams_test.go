@@ -4,6 +4,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
 	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
@@ -229,6 +230,21 @@ func TestSignatures(t *testing.T) {
 			_ = authenticate(t, upstreams, remote.spec(), good, nil)
 		})
 	}
+}
+
+// TestKeyVerifiesItsOwnAlgorithm: a key that is published for one algorithm verifies no other, though it could.
+func TestKeyVerifiesItsOwnAlgorithm(t *testing.T) {
+	remote := newUpstream(t)
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	published := jose.JSONWebKey{KeyID: "rsa", Key: key.Public(), Algorithm: string(jose.PS256)}
+	remote.publish(t, keysPath, jose.JSONWebKeySet{Keys: []jose.JSONWebKey{published}})
+	upstreams, _ := newUpstreams()
+	payload := map[string]any{"iss": remote.URL, "sub": "alice", "aud": "shop", "iat": seconds, "exp": seconds + 3600}
+	_ = authenticate(t, upstreams, remote.spec(), sign(t, jose.RS256, key, "rsa", payload, nil), ErrRefused)
+	_ = authenticate(t, upstreams, remote.spec(), sign(t, jose.PS256, key, "rsa", payload, nil), nil)
 }
 
 func TestUpstreamsAreNotOffered(t *testing.T) {
