@@ -63,10 +63,19 @@ func run(ctx context.Context, o *options) error {
 		return fmt.Errorf("connecting to the API server %s: %w", config.Host, err)
 	}
 
+	if err := addEverything(ctx, mgr, o, resolved, freshness, log); err != nil { //nolint:contextcheck // See above.
+		return err
+	}
+	log.Info("starting", "version", version)
+	return mgr.Start(ctx)
+}
+
+// addEverything adds to the manager what every replica runs.
+func addEverything(ctx context.Context, mgr manager.Manager, o *options, resolved resolved, freshness *issuers.Freshness, log logr.Logger) error {
 	registry := issuers.NewRegistry()
 	verifier := token.NewVerifier(registry, clock.RealClock{}, token.Options{})
 	sessions, err := newSessions(sessionOptions{
-		config: config, scheme: mgr.GetScheme(), registry: registry, verifier: verifier, namespaces: o.namespaces,
+		config: mgr.GetConfig(), scheme: mgr.GetScheme(), registry: registry, verifier: verifier, namespaces: o.namespaces,
 		allowInternal: resolved.allowInternal, audit: resolved.auditLog, log: log,
 	})
 	if err != nil {
@@ -83,7 +92,7 @@ func run(ctx context.Context, o *options) error {
 		Logger:         log.WithName("server"),
 		Registerer:     metrics.Registry,
 	})
-	external, err := externalOptions(config, resolved.allowInternal)
+	external, err := externalOptions(mgr.GetConfig(), resolved.allowInternal)
 	if err != nil {
 		return err
 	}
@@ -97,7 +106,7 @@ func run(ctx context.Context, o *options) error {
 			sessions.endpoints.ForgetIssuer(namespace, name)
 		},
 	})
-	if err := errors.Join(
+	return errors.Join(
 		mgr.Add(https),
 		mgr.Add(watcher),
 		metrics.Registry.Register(issuers.NewCollector(registry, freshness, clock.RealClock{})),
@@ -110,11 +119,7 @@ func run(ctx context.Context, o *options) error {
 			manager: mgr, options: o, registry: registry, watcher: watcher, sessions: sessions,
 			audit: resolved.auditLog, clock: clock.RealClock{}, log: log.WithName("leadership"),
 		}),
-	); err != nil {
-		return err
-	}
-	log.Info("starting", "version", version)
-	return mgr.Start(ctx)
+	)
 }
 
 // connect returns how to reach the API server, and what listens to the watches that verification depends on. Those of the

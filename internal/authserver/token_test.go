@@ -119,7 +119,7 @@ func TestBadTokenRequests(t *testing.T) {
 		{"no refresh token", []string{"grant_type", "refresh_token"}, 400, codeInvalidRequest},
 		{"an empty refresh token", []string{"grant_type", "refresh_token", "refresh_token", ""}, 400, codeInvalidRequest},
 		{"no refresh token of ours", []string{"grant_type", "refresh_token", "refresh_token", "x"}, 400, codeInvalidGrant},
-		{"a parameter twice", []string{"grant_type", "refresh_token", "grant_type", "refresh_token"}, 400, codeInvalidRequest},
+		{"a parameter twice", []string{"grant_type", "refresh_token", "refresh_token", "x", "refresh_token", "x"}, 400, codeInvalidRequest},
 		{"a client secret", []string{"grant_type", "refresh_token", "refresh_token", "x", "client_secret", "s"}, 401, codeInvalidClient},
 		{"a client assertion", []string{"grant_type", "refresh_token", "refresh_token", "x", "client_assertion", "s"}, 401, codeInvalidClient},
 		{"a relative resource", []string{"grant_type", "refresh_token", "refresh_token", "x", "resource", "/a"}, 400, codeInvalidTarget},

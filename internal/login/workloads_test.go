@@ -148,6 +148,12 @@ func TestAnswersThatAreNotEnough(t *testing.T) {
 		edit func(*authenticationv1.TokenReviewStatus, *authorizationv1.SubjectAccessReviewStatus)
 		want error
 	}{
+		"an authenticator that does not know the token": {
+			edit: func(r *authenticationv1.TokenReviewStatus, _ *authorizationv1.SubjectAccessReviewStatus) {
+				r.Authenticated = false
+			},
+			want: ErrRefused,
+		},
 		"an authenticator that ignores audiences": {
 			edit: func(r *authenticationv1.TokenReviewStatus, _ *authorizationv1.SubjectAccessReviewStatus) {
 				r.Audiences = nil

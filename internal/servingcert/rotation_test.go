@@ -230,7 +230,8 @@ func TestAPIServerAway(t *testing.T) {
 	}
 }
 
-// TestLostRace lets another replica write between a read and a write: the write is refused, whatever the other has done.
+// TestLostRace lets another replica write between a read and a write: the write is refused, whatever the other has
+// done.
 func TestLostRace(t *testing.T) {
 	ours, theirs := started(t), started(t)
 	for name, test := range map[string]struct {
