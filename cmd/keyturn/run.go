@@ -63,7 +63,7 @@ func run(ctx context.Context, o *options) error {
 		return fmt.Errorf("connecting to the API server %s: %w", config.Host, err)
 	}
 
-	if err := addEverything(ctx, mgr, o, resolved, freshness, log); err != nil { //nolint:contextcheck // See above.
+	if err := addEverything(ctx, mgr, o, resolved, freshness, log); err != nil {
 		return err
 	}
 	log.Info("starting", "version", version)

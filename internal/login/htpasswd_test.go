@@ -38,11 +38,15 @@ func TestParseUsers(t *testing.T) {
 		"comments and empty lines": {
 			file: lines("# a:"+hash6, "", "  ", "#b:"+hash6, "c:"+hash4), want: map[string]int{"c": 4}, cost: 4,
 		},
-		"a third column is ignored":       {file: "a:" + hash4 + ":Alice, sales", want: map[string]int{"a": 4}, cost: 4},
-		"names are case-sensitive":        {file: lines("a:"+hash4, "A:"+hash5), want: map[string]int{"a": 4, "A": 5}, cost: 5},
+		"a third column is ignored": {file: "a:" + hash4 + ":Alice, sales", want: map[string]int{"a": 4}, cost: 4},
+		"names are case-sensitive": {
+			file: lines("a:"+hash4, "A:"+hash5), want: map[string]int{"a": 4, "A": 5}, cost: 5,
+		},
 		"a name beyond ASCII":             {file: "Zoë:" + hash4, want: map[string]int{"Zoë": 4}, cost: 4},
 		"the first line of a user counts": {file: lines("a:"+hash4, "a:"+hash6), want: map[string]int{"a": 4}, cost: 4},
-		"also when it is unusable":        {file: lines("a:locked", "a:"+hash6, "b:"+hash4), want: map[string]int{"b": 4}, cost: 4},
+		"also when it is unusable": {
+			file: lines("a:locked", "a:"+hash6, "b:"+hash4), want: map[string]int{"b": 4}, cost: 4,
+		},
 		"the highest cost that is allowed": {
 			file: "a:" + hash16, want: map[string]int{"a": 16}, cost: 16,
 		},
@@ -50,7 +54,8 @@ func TestParseUsers(t *testing.T) {
 			file: lines("a:"+hash17, "b:"+hash3, "c:"+hash4), want: map[string]int{"c": 4}, cost: 4,
 		},
 		"hashes of other forms": {
-			file: lines("md5:$apr1$abcdefgh$0123456789012345678901", "sha:{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=", "crypt:rl0xYmwuA1LEo",
+			file: lines("md5:$apr1$abcdefgh$0123456789012345678901", "sha:{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=",
+				"crypt:rl0xYmwuA1LEo",
 				"plain:correct horse", "x:"+strings.Replace(hash4, "$2y", "$2x", 1), "short:"+hash4[:59], "long:"+hash4+"x",
 				"locked:!"+hash4, "empty:", "bcrypt:"+hash5),
 			want: map[string]int{"bcrypt": 5}, cost: 5,

@@ -128,6 +128,11 @@ func TestCheckOutOfBoundsReadsNothing(t *testing.T) {
 			t.Errorf("user %q: %v, want ErrRefused", user, err)
 		}
 	}
+	for _, password := range []string{"", strings.Repeat("x", maxPasswordBytes+1)} {
+		if err := s.check(t.Context(), "alice", password); !errors.Is(err, ErrRefused) {
+			t.Errorf("a password of %d bytes: %v, want ErrRefused", len(password), err)
+		}
+	}
 	if reads := s.server.reads.Load(); reads != 0 {
 		t.Errorf("%d reads, want none", reads)
 	}
