@@ -14,9 +14,11 @@ func TestReadClaims(t *testing.T) {
 		// want is nil for a document with doubts.
 		want claims
 	}{
-		"an object":                 {document: `{"a": "b"}`, want: claims{"a": "b"}},
-		"nothing in it":             {document: `{}`, want: claims{}},
-		"numbers as they stand":     {document: `{"n": 1234567890123456.10}`, want: claims{"n": json.Number("1234567890123456.10")}},
+		"an object":     {document: `{"a": "b"}`, want: claims{"a": "b"}},
+		"nothing in it": {document: `{}`, want: claims{}},
+		"numbers as they stand": {
+			document: `{"n": 1234567890123456.10}`, want: claims{"n": json.Number("1234567890123456.10")},
+		},
 		"names are case-sensitive":  {document: `{"a": "b", "A": "B"}`, want: claims{"a": "b", "A": "B"}},
 		"nothing":                   {document: ``},
 		"null":                      {document: `null`},

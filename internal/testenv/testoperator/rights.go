@@ -21,7 +21,7 @@ func (a *Administrator) rules(file string) []rbacv1.PolicyRule {
 	if err != nil {
 		a.Fatal(err)
 	}
-	document, err := os.ReadFile(filepath.Join(root, "config", "rbac", file)) //nolint:gosec // A file of the clone.
+	document, err := os.ReadFile(filepath.Join(root, "config", "rbac", file))
 	if err != nil {
 		a.Fatal(err)
 	}
