@@ -102,6 +102,16 @@ func (c *call) client(f form) (string, *refusal) {
 	return client, nil
 }
 
+// clientForm reads the parameters of a request, and the client that it says it comes from.
+func (c *call) clientForm() (form, string, *refusal) {
+	form, refused := c.form()
+	if refused != nil {
+		return form, "", refused
+	}
+	client, refused := c.client(form)
+	return form, client, refused
+}
+
 // badClient is the answer to whoever tries to authenticate as a client.
 func (c *call) badClient() *refusal {
 	return &refusal{

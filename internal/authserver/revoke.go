@@ -15,11 +15,7 @@ import (
 // that all tokens of it. A token that is not good for anything is answered as one that was revoked (section 2.2). The
 // token says by its form what it is, so token_type_hint is not needed.
 func (s *Server) serveRevoke(ctx context.Context, c *call) (answer, *refusal) {
-	form, refused := c.form()
-	if refused != nil {
-		return answer{}, refused
-	}
-	clientID, refused := c.client(form)
+	form, clientID, refused := c.clientForm()
 	if refused != nil {
 		return answer{}, refused
 	}

@@ -10,11 +10,7 @@ import (
 
 // serveToken is the token endpoint (RFC 6749 section 3.2).
 func (s *Server) serveToken(ctx context.Context, c *call) (answer, *refusal) {
-	form, refused := c.form()
-	if refused != nil {
-		return answer{}, refused
-	}
-	clientID, refused := c.client(form)
+	form, clientID, refused := c.clientForm()
 	if refused != nil {
 		return answer{}, refused
 	}
