@@ -30,7 +30,7 @@ func TestRevokedRefreshKey(t *testing.T) {
 	bad, ring := w.newestRefreshKey("shop"), w.ringSecret("shop").ResourceVersion
 	w.told()
 	revocation := w.revoke("leak", "shop", key(bad))
-	if again := r.assessed(revocation).RequeueAfter; again <= 0 || again > slowestRetry {
+	if again := r.assessedLate(revocation).RequeueAfter; again <= 0 || again > slowestRetry {
 		t.Errorf("RequeueAfter = %s, want a short time", again)
 	}
 	w.wantRevocation("leak", v1alpha1.ConditionEnforced, metav1.ConditionFalse, v1alpha1.ReasonNotYetApplied)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	coordinationv1 "k8s.io/api/coordination/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -54,8 +55,12 @@ type TokenRevocationReconciler struct {
 	client.Client
 	Clock     clock.PassiveClock
 	Verifiers Verifiers
+	// Replicas are all replicas, this one among them. Nil where it is the only one.
+	Replicas Replicas
 	// Audit is told of each revocation that comes into force. Nil for nobody.
 	Audit *audit.Log
+
+	waiting waiting
 }
 
 // +kubebuilder:rbac:groups=keyturn.dev,resources=tokenrevocations,verbs=get;list;watch;delete
@@ -65,6 +70,9 @@ type TokenRevocationReconciler struct {
 func (r *TokenRevocationReconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
 	object := &v1alpha1.TokenRevocation{}
 	if err := r.Get(ctx, request.NamespacedName, object); err != nil {
+		if apierrors.IsNotFound(err) {
+			r.waiting.forget(request.NamespacedName)
+		}
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
 	if !object.DeletionTimestamp.IsZero() {
@@ -84,6 +92,9 @@ func (r *TokenRevocationReconciler) Reconcile(ctx context.Context, request ctrl.
 	if state.over && !object.Spec.RetainAfterExpiry {
 		return ctrl.Result{}, r.delete(ctx, object)
 	}
+	if state.unsaid {
+		return ctrl.Result{RequeueAfter: state.again}, nil
+	}
 	return ctrl.Result{RequeueAfter: state.again}, r.updateStatus(ctx, object, state)
 }
 
@@ -92,10 +103,13 @@ type assessment struct {
 	issuerURL          string // empty where there is no such issuer
 	accepted, enforced metav1.Condition
 	expiresAt          *metav1.Time
+	replicas           string        // how many live replicas deny it, of how many
+	unsaid             bool          // it is too early to write any of this down
 	over               bool          // no token that it can hit is still valid
 	again              time.Duration // when to look again; 0 for never
 }
 
+// assess says what there is to say about a revocation.
 func (r *TokenRevocationReconciler) assess(object *v1alpha1.TokenRevocation, issuer *v1alpha1.TokenIssuer) assessment {
 	name := issuers.IssuerOf(object)
 	if issuer == nil {
@@ -105,10 +119,18 @@ func (r *TokenRevocationReconciler) assess(object *v1alpha1.TokenRevocation, iss
 			enforced: condition(v1alpha1.ConditionEnforced, false, v1alpha1.ReasonIssuerNotFound, message),
 		}
 	}
+	state := r.assessWebhook(object, issuer)
+	r.requireReplicas(&state, object)
+	return state
+}
+
+// assessWebhook is about this replica alone, and about the keys, which are the same for all.
+func (r *TokenRevocationReconciler) assessWebhook(object *v1alpha1.TokenRevocation, issuer *v1alpha1.TokenIssuer) assessment {
+	name := issuers.IssuerOf(object)
 	state := assessment{
 		issuerURL: issuer.Spec.IssuerURL,
 		accepted:  condition(v1alpha1.ConditionAccepted, true, v1alpha1.ReasonAccepted, "The revocation is acted on."),
-		enforced:  condition(v1alpha1.ConditionEnforced, true, v1alpha1.ReasonEnforced, "The webhook denies the tokens that it names."),
+		enforced:  condition(v1alpha1.ConditionEnforced, true, v1alpha1.ReasonEnforced, ""), // see requireReplicas
 	}
 	ownKey := object.Spec.KeyID != "" && issuer.Spec.Signing != nil
 	switch {
@@ -203,6 +225,7 @@ func (r *TokenRevocationReconciler) updateStatus(ctx context.Context, object *v1
 	object.Status.ObservedGeneration = object.Generation
 	object.Status.Target = target(&object.Spec)
 	object.Status.ExpiresAt = state.expiresAt
+	object.Status.Replicas = state.replicas
 	for _, c := range []metav1.Condition{state.accepted, state.enforced} {
 		c.ObservedGeneration = object.Generation
 		meta.SetStatusCondition(&object.Status.Conditions, c)
@@ -210,7 +233,12 @@ func (r *TokenRevocationReconciler) updateStatus(ctx context.Context, object *v1
 	if equality.Semantic.DeepEqual(before.Status, object.Status) {
 		return nil
 	}
-	err := r.Status().Patch(ctx, object, client.MergeFrom(before))
+	// Of the version that was assessed: a second look at a version that the cache still has would write the same again,
+	// and record it again. What has changed is on its way, and wakes this controller.
+	err := r.Status().Patch(ctx, object, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}))
+	if apierrors.IsConflict(err) {
+		return nil
+	}
 	if client.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("writing the status: %w", err)
 	}
@@ -246,7 +274,11 @@ func target(spec *v1alpha1.TokenRevocationSpec) string {
 
 // SetupWithManager registers the reconciler. It runs on the leader only, and needs IndexFields.
 func (r *TokenRevocationReconciler) SetupWithManager(manager ctrl.Manager) error {
-	return ctrl.NewControllerManagedBy(manager).
+	build := ctrl.NewControllerManagedBy(manager)
+	if r.Replicas != nil {
+		build = build.Watches(&coordinationv1.Lease{}, r.onLease())
+	}
+	return build.
 		Named("tokenrevocation").
 		For(&v1alpha1.TokenRevocation{}).
 		Watches(&v1alpha1.TokenIssuer{}, handler.EnqueueRequestsFromMapFunc(r.ofIssuer), builder.WithPredicates(predicate.GenerationChangedPredicate{})).

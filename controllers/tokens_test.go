@@ -135,6 +135,8 @@ type replica struct {
 	*world
 	registry *issuers.Registry
 	verifier *token.Verifier
+	// revocations remembers from one call to the next, as that of a leader does.
+	revocations TokenRevocationReconciler
 }
 
 func (w *world) replica() *replica {

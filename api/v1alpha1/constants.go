@@ -37,6 +37,8 @@ const (
 	ComponentServingCertificate = "serving-cert"
 	// ComponentServingAuthorities is the Secret with the keys that sign serving certificates.
 	ComponentServingAuthorities = "serving-authorities"
+	// ComponentReplica is the Lease of one replica of the operator, in the operator's own namespace.
+	ComponentReplica = "replica"
 )
 
 // Labels and the finalizer of a Session.

@@ -14,7 +14,8 @@ import (
 // +kubebuilder:printcolumn:name="Issuer",type=string,JSONPath=`.spec.issuerRef.name`
 // +kubebuilder:printcolumn:name="Target",type=string,JSONPath=`.status.target`,description="What is denied"
 // +kubebuilder:printcolumn:name="Accepted",type=string,JSONPath=`.status.conditions[?(@.type=="Accepted")].status`
-// +kubebuilder:printcolumn:name="Enforced",type=string,JSONPath=`.status.conditions[?(@.type=="Enforced")].status`,description="Whether every verifier denies it"
+// +kubebuilder:printcolumn:name="Enforced",type=string,JSONPath=`.status.conditions[?(@.type=="Enforced")].status`,description="Whether every live replica denies it"
+// +kubebuilder:printcolumn:name="Replicas",type=string,JSONPath=`.status.replicas`,description="How many of the live replicas denied it when Enforced last changed"
 // +kubebuilder:printcolumn:name="Expires",type=string,JSONPath=`.status.expiresAt`,description="When the last token that it can hit has expired"
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:printcolumn:name="Reason",type=string,priority=1,JSONPath=`.spec.reason`
@@ -135,11 +136,20 @@ type TokenRevocationStatus struct {
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
 	// Accepted says that the revocation can be acted on; Enforced that every
-	// verifier denies what it names.
+	// live replica of the operator denies what it names. A replica counts while
+	// its Lease in the operator's namespace is renewed, for 20 seconds at most
+	// after it was heard of last.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
+
+	// How many of the live replicas deny it, and how many there are, such as
+	// 2/2. It is counted while Enforced is False, and kept from when it turned
+	// True: a replica that starts later has read every revocation before it
+	// lets a token pass.
+	// +optional
+	Replicas string `json:"replicas,omitempty"`
 
 	// What is denied, in one line.
 	// +optional

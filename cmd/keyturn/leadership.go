@@ -19,6 +19,7 @@ import (
 	"github.com/keyturn/keyturn/internal/audit"
 	"github.com/keyturn/keyturn/internal/issuers"
 	"github.com/keyturn/keyturn/internal/keyring"
+	"github.com/keyturn/keyturn/internal/replicas"
 )
 
 const (
@@ -39,6 +40,7 @@ type leadership struct {
 	registry *issuers.Registry
 	watcher  *issuers.Watcher
 	sessions *sessions
+	fleet    *fleet // nil without an election
 	audit    *audit.Log
 	clock    clock.Clock
 	log      logr.Logger
@@ -99,6 +101,20 @@ func (l *leadership) term(ctx context.Context) error {
 }
 
 func (l *leadership) addControllers(term manager.Manager) error {
+	revocations := &controllers.TokenRevocationReconciler{
+		Client:    l.manager.GetClient(),
+		Clock:     l.clock,
+		Verifiers: l.registry,
+		Audit:     l.audit,
+	}
+	if f := l.fleet; f != nil {
+		members := replicas.NewFleet(f.self, l.clock)
+		revocations.Replicas = members
+		sweeper := &replicas.Sweeper{Leases: f.leases, Namespace: f.namespace, Fleet: members, Clock: l.clock, Log: l.log}
+		if err := term.Add(sweeper); err != nil {
+			return err
+		}
+	}
 	return errors.Join(
 		(&controllers.TokenIssuerReconciler{
 			Client:    l.manager.GetClient(),
@@ -109,12 +125,7 @@ func (l *leadership) addControllers(term manager.Manager) error {
 			External:  l.watcher,
 			Audit:     l.audit,
 		}).SetupWithManager(term),
-		(&controllers.TokenRevocationReconciler{
-			Client:    l.manager.GetClient(),
-			Clock:     l.clock,
-			Verifiers: l.registry,
-			Audit:     l.audit,
-		}).SetupWithManager(term),
+		revocations.SetupWithManager(term),
 		(&controllers.SessionReconciler{
 			Client:     l.manager.GetClient(),
 			APIReader:  l.manager.GetAPIReader(),

@@ -82,7 +82,7 @@ func (o *options) bind(command *cobra.Command) {
 	flags.StringVar(&o.metricsAddress, "metrics-bind-address", ":8080", "the address of the Prometheus metrics over plain HTTP; 0 for none")
 	flags.StringVar(&o.healthAddress, "health-bind-address", ":8081", "the address of /healthz and /readyz over plain HTTP; 0 for none")
 	flags.BoolVar(&o.leaderElect, "leader-elect", true, "elect a leader to run the controllers; every replica verifies")
-	flags.StringVar(&o.leaderNamespace, "leader-election-namespace", "", "the namespace of the Lease (default: the pod's own)")
+	flags.StringVar(&o.leaderNamespace, "leader-election-namespace", "", "the namespace of the Leases: the leader's, and one for each replica (default: the pod's own)")
 	o.election.bind(flags)
 
 	flags.StringVar(&o.logLevel, "log-level", "info", "debug, info or error")
@@ -112,6 +112,11 @@ func (o *options) resolve(clk clock.PassiveClock) (resolved, error) {
 	}
 	if err := o.servingSecret.check(o.tls); err != nil {
 		return r, err
+	}
+	if o.leaderElect && o.leaderNamespace == "" {
+		if o.leaderNamespace, err = podNamespace(); err != nil {
+			return r, fmt.Errorf("--leader-election-namespace: %w; outside of a cluster set it, or --leader-elect=false", err)
+		}
 	}
 	r.auditLog, err = newAuditLog(o.auditLog, clk)
 	return r, err

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -30,6 +31,7 @@ import (
 	"github.com/keyturn/keyturn/api/v1alpha1"
 	"github.com/keyturn/keyturn/controllers"
 	"github.com/keyturn/keyturn/internal/issuers"
+	"github.com/keyturn/keyturn/internal/replicas"
 	"github.com/keyturn/keyturn/internal/server"
 	"github.com/keyturn/keyturn/internal/token"
 )
@@ -74,6 +76,10 @@ func run(ctx context.Context, o *options) error {
 func addEverything(ctx context.Context, mgr manager.Manager, o *options, resolved resolved, freshness *issuers.Freshness, log logr.Logger) error {
 	registry := issuers.NewRegistry()
 	verifier := token.NewVerifier(registry, clock.RealClock{}, token.Options{})
+	fleet, err := newFleet(o, mgr.GetConfig())
+	if err != nil {
+		return err
+	}
 	sessions, err := newSessions(sessionOptions{
 		config: mgr.GetConfig(), scheme: mgr.GetScheme(), registry: registry, verifier: verifier, namespaces: o.namespaces,
 		allowInternal: resolved.allowInternal, audit: resolved.auditLog, log: log,
@@ -96,16 +102,21 @@ func addEverything(ctx context.Context, mgr manager.Manager, o *options, resolve
 	if err != nil {
 		return err
 	}
-	watcher := issuers.NewWatcher(mgr.GetCache(), registry, issuers.WatcherOptions{
+	watching := issuers.WatcherOptions{
 		External: external,
 		Clock:    clock.RealClock{},
 		Logger:   log.WithName("issuers"),
 		Sessions: sessions.ended,
+		Served:   https.Served(),
 		Forget: func(namespace, name string) {
 			https.ForgetIssuer(namespace, name)
 			sessions.endpoints.ForgetIssuer(namespace, name)
 		},
-	})
+	}
+	if err := fleet.join(mgr, &watching, log); err != nil {
+		return err
+	}
+	watcher := issuers.NewWatcher(mgr.GetCache(), registry, watching)
 	return errors.Join(
 		mgr.Add(https),
 		mgr.Add(watcher),
@@ -116,7 +127,7 @@ func addEverything(ctx context.Context, mgr manager.Manager, o *options, resolve
 		mgr.AddReadyzCheck("synced", syncedCheck(registry)),
 		controllers.IndexFields(ctx, mgr.GetFieldIndexer()),
 		mgr.Add(&leadership{
-			manager: mgr, options: o, registry: registry, watcher: watcher, sessions: sessions,
+			manager: mgr, options: o, registry: registry, watcher: watcher, sessions: sessions, fleet: fleet,
 			audit: resolved.auditLog, clock: clock.RealClock{}, log: log.WithName("leadership"),
 		}),
 	)
@@ -145,15 +156,15 @@ func newManager(config *rest.Config, o *options) (manager.Manager, error) {
 	}
 	return ctrl.NewManager(config, ctrl.Options{
 		Scheme:                  scheme,
-		Cache:                   cacheOptions(o.namespaces),
+		Cache:                   cacheOptions(o),
 		Metrics:                 metricsserver.Options{BindAddress: o.metricsAddress},
 		HealthProbeBindAddress:  o.healthAddress,
 		GracefulShutdownTimeout: ptr.To(shutdownTimeout),
 	})
 }
 
-// cacheOptions keep only what is ours of Secrets and ConfigMaps in memory.
-func cacheOptions(namespaces []string) cache.Options {
+// cacheOptions keep only what is ours of Secrets, ConfigMaps and Leases in memory.
+func cacheOptions(o *options) cache.Options {
 	component, err := labels.NewRequirement(v1alpha1.LabelComponent, selection.Exists, nil)
 	if err != nil {
 		panic(err) // a constant label
@@ -161,11 +172,16 @@ func cacheOptions(namespaces []string) cache.Options {
 	ours := cache.ByObject{Label: labels.NewSelector().Add(*component)}
 	options := cache.Options{
 		DefaultTransform: cache.TransformStripManagedFields(),
-		ByObject:         map[client.Object]cache.ByObject{&corev1.Secret{}: ours, &corev1.ConfigMap{}: ours},
+		ByObject: map[client.Object]cache.ByObject{
+			&corev1.Secret{}: ours, &corev1.ConfigMap{}: ours,
+			&coordinationv1.Lease{}: {
+				Namespaces: map[string]cache.Config{o.leaderNamespace: {LabelSelector: replicas.Selector()}},
+			},
+		},
 	}
-	if len(namespaces) > 0 {
+	if len(o.namespaces) > 0 {
 		options.DefaultNamespaces = map[string]cache.Config{}
-		for _, namespace := range namespaces {
+		for _, namespace := range o.namespaces {
 			options.DefaultNamespaces[namespace] = cache.Config{}
 		}
 	}

@@ -3,8 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"os"
-	"strings"
 
 	"github.com/go-logr/logr"
 	"github.com/spf13/pflag"
@@ -15,9 +13,6 @@ import (
 	"github.com/keyturn/keyturn/internal/server"
 	"github.com/keyturn/keyturn/internal/servingcert"
 )
-
-// podNamespaceFile is where a pod finds its namespace, with the token of its ServiceAccount.
-const podNamespaceFile = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
 
 // servingSecret is where the serving certificate is kept that the operator makes itself.
 type servingSecret struct {
@@ -46,12 +41,10 @@ func (s *servingSecret) check(files server.TLSOptions) error {
 	if s.namespace != "" {
 		return nil
 	}
-	namespace, err := os.ReadFile(podNamespaceFile)
-	if err != nil {
-		return fmt.Errorf("--tls-secret: finding the pod's own namespace: %w; outside of a cluster set "+
-			"--tls-secret-namespace", err)
+	var err error
+	if s.namespace, err = podNamespace(); err != nil {
+		return fmt.Errorf("--tls-secret: %w; outside of a cluster set --tls-secret-namespace", err)
 	}
-	s.namespace = strings.TrimSpace(string(namespace))
 	return nil
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/types"
 	toolscache "k8s.io/client-go/tools/cache"
 	"k8s.io/utils/clock"
@@ -31,6 +32,8 @@ type Watcher struct {
 	log       logr.Logger
 	// sessions is nil where no sessions are watched.
 	sessions *EndedSessions
+	progress Progress
+	served   <-chan struct{}
 
 	// forget is told of every issuer that is gone.
 	forget func(namespace, name string)
@@ -43,17 +46,40 @@ type WatcherOptions struct {
 	Logger   logr.Logger
 	// Sessions is run too, and must have synced before anything is verified. Default: no session is ever denied by itself.
 	Sessions *EndedSessions
+	// Progress is told of each revocation that is in force. Default: nobody.
+	Progress Progress
+	// Served is closed when nobody is served any more: until then, also while the manager stops, ended sessions come into
+	// force like everything else. Default: the end of Start's context.
+	Served <-chan struct{}
 	// Forget is called when an issuer has been deleted, to drop what is kept for it elsewhere. Default: nothing.
 	Forget func(namespace, name string)
 }
+
+// Progress is told how far the revocations are in force.
+type Progress interface {
+	// Applied tells that this version of a TokenRevocation is in force. It is awaited while the API does not say yet
+	// that the revocation is enforced.
+	Applied(namespace, resourceVersion string, awaited bool)
+	// Synced tells that everything is in force that existed at the start.
+	Synced()
+}
+
+type noProgress struct{}
+
+func (noProgress) Applied(string, string, bool) {}
+func (noProgress) Synced()                      {}
 
 // NewWatcher returns a watcher for the registry, to be added to a manager.
 func NewWatcher(informers cache.Cache, registry *Registry, options WatcherOptions) *Watcher {
 	if options.Forget == nil {
 		options.Forget = func(string, string) {}
 	}
+	if options.Progress == nil {
+		options.Progress = noProgress{}
+	}
 	return &Watcher{
 		cache: informers, registry: registry, log: options.Logger, forget: options.Forget, sessions: options.Sessions,
+		progress: options.Progress, served: options.Served,
 		externals: &externals{
 			options: options.External, clock: options.Clock, log: options.Logger, registry: registry,
 			fetchers: map[types.NamespacedName]*running{},
@@ -98,8 +124,10 @@ func (w *Watcher) Start(ctx context.Context) error {
 		synced = append(synced, registration.HasSynced)
 	}
 	if w.sessions != nil {
+		serving, stop := w.serving(ctx)
+		defer stop()
 		var running sync.WaitGroup
-		running.Go(func() { w.sessions.run(ctx) })
+		running.Go(func() { w.sessions.run(serving) })
 		defer running.Wait()
 		synced = append(synced, w.sessions.hasSynced)
 	}
@@ -107,9 +135,23 @@ func (w *Watcher) Start(ctx context.Context) error {
 		return nil // the manager is stopping
 	}
 	w.registry.markSynced()
+	w.progress.Synced()
 	w.log.Info("every issuer, revocation and ended session is in force")
 	<-ctx.Done()
 	return nil
+}
+
+// serving returns a context that ends when nobody is served any more.
+func (w *Watcher) serving(ctx context.Context) (context.Context, context.CancelFunc) {
+	if w.served == nil {
+		return context.WithCancel(ctx)
+	}
+	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
+	go func() {
+		<-w.served
+		stop()
+	}()
+	return serving, func() {}
 }
 
 // waitFor polls more often than client-go's own helper, because readiness waits for it.
@@ -180,6 +222,8 @@ func (w *Watcher) secretDeleted(secret *corev1.Secret) {
 
 func (w *Watcher) revocationChanged(revocation *v1alpha1.TokenRevocation) {
 	w.registry.putRule(IssuerOf(revocation), Rule(revocation))
+	awaited := !meta.IsStatusConditionTrue(revocation.Status.Conditions, v1alpha1.ConditionEnforced)
+	w.progress.Applied(revocation.Namespace, revocation.ResourceVersion, awaited)
 }
 
 func (w *Watcher) revocationDeleted(revocation *v1alpha1.TokenRevocation) {

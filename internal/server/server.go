@@ -102,6 +102,7 @@ type Server struct {
 
 	serving  atomic.Bool
 	draining atomic.Bool
+	served   chan struct{}
 	// mistakeLogged is when the last mistake of a gateway's configuration was logged, in nanoseconds since 1970.
 	mistakeLogged atomic.Int64
 }
@@ -135,6 +136,7 @@ func New(options Options) *Server {
 		log:       options.Logger,
 		metrics:   newMetrics(),
 		forwarded: forwarding{trusted: options.TrustedProxies},
+		served:    make(chan struct{}),
 	}
 	s.tokenReviews = &authentication.Webhook{Handler: authentication.HandlerFunc(s.reviewToken)}
 	return s
@@ -158,12 +160,16 @@ func (s *Server) Ready(_ *http.Request) error {
 	return nil
 }
 
+// Served is closed when Start returns: nobody is served any more.
+func (s *Server) Served() <-chan struct{} { return s.served }
+
 // ForgetIssuer deletes the metrics of an issuer that is no more.
 func (s *Server) ForgetIssuer(namespace, name string) { s.metrics.forgetIssuer(namespace, name) }
 
 // Start serves until ctx ends, then drains: Ready turns false, requests are served for ShutdownDelay, then those under
 // way are waited for. It can be called once.
 func (s *Server) Start(ctx context.Context) error {
+	defer close(s.served)
 	if err := s.metrics.register(s.options.Registerer); err != nil {
 		return err
 	}

@@ -13,8 +13,8 @@ import (
 	"github.com/keyturn/keyturn/internal/testenv/testoperator"
 )
 
-// After SIGTERM gateways have time to turn to another replica: not ready any more, and still answering. The next leader
-// need not wait for the Lease to expire.
+// After SIGTERM gateways have time to turn to another replica: not ready any more, and still answering, also with what is
+// revoked meanwhile. The next leader need not wait for the Lease to expire, and nobody waits for this replica.
 func TestTerminationDrains(t *testing.T) {
 	a := testoperator.NewAdministrator(t)
 	p := testoperator.Run(a, a.User())
@@ -34,6 +34,14 @@ func TestTerminationDrains(t *testing.T) {
 	if code, _, err := p.Verify(https, alice); err != nil || code != http.StatusOK {
 		t.Errorf("verdict %d, error %v while it drains, want 200", code, err)
 	}
+	a.Make(revocationOf(a.Namespace, "alice"))
+	p.WantVerdict(https, alice, http.StatusUnauthorized)
+	select {
+	case <-p.Ended:
+		t.Error("it ended before it was asked for what is revoked while it drains")
+	default:
+		liveReplicas(t, a, 1)
+	}
 	select {
 	case <-p.Ended:
 		if p.Err != nil {
@@ -42,6 +50,7 @@ func TestTerminationDrains(t *testing.T) {
 	case <-t.Context().Done():
 		t.Fatal("it did not end")
 	}
+	liveReplicas(t, a, 0)
 	var lease coordinationv1.Lease
 	if err := a.Get(t.Context(), client.ObjectKey{Namespace: a.Namespace, Name: "keyturn.dev"}, &lease); err != nil {
 		t.Fatal(err)

@@ -192,8 +192,14 @@ func (p *Process) Scrape() string {
 // Terminate sends SIGTERM.
 func (p *Process) Terminate() {
 	p.Helper()
-	if err := p.command.Process.Signal(syscall.SIGTERM); err != nil {
-		p.Fatalf("sending SIGTERM: %v", err)
+	p.Signal(syscall.SIGTERM)
+}
+
+// Signal sends a signal.
+func (p *Process) Signal(signal syscall.Signal) {
+	p.Helper()
+	if err := p.command.Process.Signal(signal); err != nil {
+		p.Fatalf("sending %s: %v", signal, err)
 	}
 }
 
