@@ -37,10 +37,11 @@ const (
 
 // Options are what a Keeper needs.
 type Options struct {
-	// Client reads, watches and writes the two Secrets: get, list, watch and update by their names, and create.
-	Client corev1client.SecretsGetter
-	// Namespace and Name are those of the Secret with the serving certificate. That with the authorities is named like
-	// it, with "-ca" at its end.
+	// Client reads, watches and writes the two Secrets and the ConfigMap: get, list, watch and update by their names, and
+	// create.
+	Client Client
+	// Namespace and Name are those of the Secret with the serving certificate, and of the ConfigMap that says what to
+	// trust. The Secret with the authorities is named like it, with "-ca" at its end.
 	Namespace, Name string
 	// Hosts are the names and addresses that clients call the server by.
 	Hosts Hosts
@@ -52,18 +53,25 @@ type Options struct {
 	Logger logr.Logger
 }
 
+// Client is the part of a clientset that a Keeper needs.
+type Client interface {
+	corev1client.SecretsGetter
+	corev1client.ConfigMapsGetter
+}
+
 // Keeper keeps the serving certificate and hands it to TLS handshakes. Every replica has one.
 type Keeper struct {
-	options Options
-	secrets secrets
-	writes  flowcontrol.PassiveRateLimiter
+	options   Options
+	secrets   secrets
+	published published
+	writes    flowcontrol.PassiveRateLimiter
 
 	// serving is nil until the first certificate is there. It is never taken away: without an API server, and without a
 	// Secret, the last one goes on.
 	serving atomic.Pointer[Leaf]
 	// problem is why the last look at the Secrets has failed; nil if it has not.
 	problem atomic.Pointer[error]
-	// changed has an element when one of the Secrets has changed.
+	// changed has an element when one of the objects has changed.
 	changed chan struct{}
 }
 
@@ -80,6 +88,9 @@ func New(options Options) *Keeper {
 		options: options,
 		secrets: secrets{
 			client: options.Client.Secrets(options.Namespace), namespace: options.Namespace, name: options.Name,
+		},
+		published: published{
+			client: options.Client.ConfigMaps(options.Namespace), namespace: options.Namespace, name: options.Name,
 		},
 		writes:  flowcontrol.NewTokenBucketPassiveRateLimiterWithClock(perSecond, writeBurst, options.Clock),
 		changed: make(chan struct{}, 1),
@@ -100,15 +111,17 @@ func (k *Keeper) GetCertificate(*tls.ClientHelloInfo) (*tls.Certificate, error) 
 // Run keeps the certificate until ctx ends. It tells expires when the certificate expires, at every change. What fails
 // is logged and tried again, so it returns no error.
 func (k *Keeper) Run(ctx context.Context, expires func(time.Time)) error {
-	serving, servingErr := k.informer(k.secrets.name)
-	authorities, authoritiesErr := k.informer(k.secrets.name + authoritiesSuffix)
-	if err := errors.Join(servingErr, authoritiesErr); err != nil {
+	serving, servingErr := informer[*corev1.SecretList](k, k.secrets.client, &corev1.Secret{}, k.secrets.name)
+	authorities, authoritiesErr := informer[*corev1.SecretList](k, k.secrets.client, &corev1.Secret{}, k.secrets.name+authoritiesSuffix)
+	published, publishedErr := informer[*corev1.ConfigMapList](k, k.published.client, &corev1.ConfigMap{}, k.published.name)
+	if err := errors.Join(servingErr, authoritiesErr, publishedErr); err != nil {
 		return err
 	}
 	var watching wait.Group
 	defer watching.Wait()
 	watching.StartWithContext(ctx, serving.RunWithContext)
 	watching.StartWithContext(ctx, authorities.RunWithContext)
+	watching.StartWithContext(ctx, published.RunWithContext)
 	pause := shortestPause
 	for {
 		wake, err := k.pass(ctx, expires)
@@ -131,7 +144,7 @@ func (k *Keeper) Run(ctx context.Context, expires func(time.Time)) error {
 	}
 }
 
-// sleep returns when one of the Secrets has changed, and after the duration at the latest; false when ctx has ended.
+// sleep returns when one of the objects has changed, and after the duration at the latest; false when ctx has ended.
 func (k *Keeper) sleep(ctx context.Context, duration time.Duration) bool {
 	timer := k.options.Clock.NewTimer(duration)
 	defer timer.Stop()
@@ -144,20 +157,26 @@ func (k *Keeper) sleep(ctx context.Context, duration time.Duration) bool {
 	return true
 }
 
-// informer watches one Secret by its name, which is possible with rights to that one alone. It only says that there is
-// something new: what counts is then read from the API server, so that the two Secrets fit together.
-func (k *Keeper) informer(name string) (cache.SharedInformer, error) {
+// watched is a client of one kind of object in one namespace.
+type watched[List runtime.Object] interface {
+	List(ctx context.Context, options metav1.ListOptions) (List, error)
+	Watch(ctx context.Context, options metav1.ListOptions) (watch.Interface, error)
+}
+
+// informer watches one object by its name, which is possible with rights to that one alone. It only says that there is
+// something new: what counts is then read from the API server, so that the objects fit together.
+func informer[List runtime.Object](k *Keeper, client watched[List], like runtime.Object, name string) (cache.SharedInformer, error) {
 	selector := fields.OneTermEqualSelector(metav1.ObjectNameField, name).String()
 	informer := cache.NewSharedInformer(&cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
 			options.FieldSelector = selector
-			return k.secrets.client.List(ctx, options)
+			return client.List(ctx, options)
 		},
 		WatchFuncWithContext: func(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
 			options.FieldSelector = selector
-			return k.secrets.client.Watch(ctx, options)
+			return client.Watch(ctx, options)
 		},
-	}, &corev1.Secret{}, 0)
+	}, like, 0)
 	changed := func() {
 		select {
 		case k.changed <- struct{}{}:
@@ -168,7 +187,7 @@ func (k *Keeper) informer(name string) (cache.SharedInformer, error) {
 		AddFunc: func(any) { changed() }, UpdateFunc: func(any, any) { changed() }, DeleteFunc: func(any) { changed() },
 	})
 	if err != nil {
-		return nil, fmt.Errorf("watching Secret %s: %w", k.secrets.path(name), err)
+		return nil, fmt.Errorf("watching %T %s: %w", like, k.secrets.path(name), err)
 	}
 	return informer, nil
 }
@@ -202,8 +221,11 @@ func (k *Keeper) round(ctx context.Context, expires func(time.Time)) (Decision, 
 		k.serve(before.bundle.Leaf, expires) // before anything else that can fail
 	}
 	decision, err := Plan(now, k.options.Hosts, k.options.Policy, before.bundle)
-	if err != nil || !decision.Changed() {
+	if err != nil {
 		return decision, err
+	}
+	if !decision.Changed() {
+		return decision, k.published.publish(ctx, before.serving.Data[caKey], k.writes)
 	}
 	if before.damage != nil {
 		k.options.Logger.Error(before.damage, "replacing what cannot be read", "secret", k.secrets.path(k.secrets.name))

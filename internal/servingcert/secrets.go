@@ -24,8 +24,8 @@ const (
 	authoritiesSuffix = "-ca"
 )
 
-// ErrConflict is returned when a Secret has the name and is somebody else's. It is not touched.
-var ErrConflict = errors.New("the Secret exists and is not the operator's")
+// ErrConflict is returned when an object has the name and is somebody else's. It is not touched.
+var ErrConflict = errors.New("the object exists and is not the operator's")
 
 // errLostRace is returned when another replica has written first.
 var errLostRace = errors.New("another replica has written first")
@@ -83,7 +83,7 @@ func (s *secrets) get(ctx context.Context, like *corev1.Secret) (*corev1.Secret,
 		return nil, fmt.Errorf("reading Secret %s: %w; %s", s.path(like.Name), err, rightsHint)
 	}
 	if secret.Labels[v1alpha1.LabelComponent] != like.Labels[v1alpha1.LabelComponent] || secret.Type != like.Type {
-		return nil, fmt.Errorf("%w: %s; delete or rename it, choose another name with --tls-secret, or, if it was restored "+
+		return nil, fmt.Errorf("%w: Secret %s; delete or rename it, choose another name with --tls-secret, or, if it was restored "+
 			"by hand, give it back its type %s and its label %s=%s", ErrConflict, s.path(like.Name), like.Type,
 			v1alpha1.LabelComponent, like.Labels[v1alpha1.LabelComponent])
 	}

@@ -8,6 +8,8 @@
 // read it can pass for Keyturn until the certificate expires, after weeks, while the key of an authority is good for
 // years, and for any name. The second Secret is the truth, and the first can be made from it at any time.
 //
+// A ConfigMap named like the first Secret repeats its ca.crt, for those who must not read the key: gateways mount it.
+//
 // Plan decides what must be in them, without any I/O. Keeper, on every replica, reads, plans and writes by
 // compare-and-swap: whichever replica comes first makes or renews, and the others take over what it has written. So
 // there is no leader to wait for, and a certificate is there before the first one is elected.

@@ -127,7 +127,7 @@ func TestFlagsAreAccepted(t *testing.T) {
 		container := one[appsv1.Deployment](render(t, "--values", values), "Deployment", "").Spec.Template.Spec.Containers[0]
 		// In place of what is only in a pod: its namespace, and the folder of the audit log.
 		arguments := slices.Concat(container.Args,
-			[]string{"--tls-secret-namespace=any", "--audit-log=-", "--kubeconfig=/nowhere"})
+			[]string{"--tls-secret-namespace=any", "--leader-election-namespace=any", "--audit-log=-", "--kubeconfig=/nowhere"})
 		output, err := exec.Command(program, arguments...).CombinedOutput()
 		if err == nil || !strings.Contains(string(output), "name a kubeconfig file with --kubeconfig") {
 			t.Errorf("%s: with %v the operator ends with %v and says\n%s\nwant a complaint about nothing but the kubeconfig",

@@ -40,7 +40,7 @@ func TestNotesForEveryValues(t *testing.T) {
 func TestNotesLead(t *testing.T) {
 	for _, test := range []struct{ values, want, never string }{
 		{"replicas=2", "https://keyturn-webhook.keyturn-system.svc/verify", "acts in"},
-		{"replicas=2", "get secret keyturn-tls -o", "comes from the Secret"},
+		{"replicas=2", "get configmap keyturn-tls -o", "comes from the Secret"},
 		{"service.port=8443", "https://keyturn-webhook.keyturn-system.svc:8443/verify", "acts in"},
 		{"tls.secretName=mine", "comes from the Secret mine", "its own certificate"},
 		{"watchNamespaces={shop,billing}", "acts in shop, billing only", "-n default"},
