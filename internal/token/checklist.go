@@ -71,9 +71,11 @@ func checkShape(in *input) Reason {
 	if reason != Allowed {
 		return reason
 	}
-	header, reason := parseHeader(parts.header)
-	if reason != Allowed {
-		return reason
+	header, known := in.verifier.headers.find(headerSegment(in.raw))
+	if !known {
+		if header, reason = parseHeader(parts.header); reason != Allowed {
+			return reason
+		}
 	}
 	claims, ok := parseClaims(parts.payload, header.KeyID)
 	if !ok {
@@ -129,7 +131,7 @@ func checkSignature(in *input) Reason {
 	if in.token.verifiedBy == in.key {
 		return Allowed
 	}
-	if !verifySignature(in.raw, in.key) {
+	if !verifySignature(in.raw, in.token.header.Algorithm, in.key) {
 		return SignatureInvalid
 	}
 	if in.token.verifiedBy != nil {
@@ -139,6 +141,7 @@ func checkSignature(in *input) Reason {
 	}
 	in.token.verifiedBy = in.key
 	in.verifier.cache.remember(in.digest, in.token)
+	in.verifier.headers.remember(headerSegment(in.raw), in.token.header)
 	return Allowed
 }
 

@@ -50,6 +50,7 @@ type Verifier struct {
 	directory Directory
 	clock     clock.PassiveClock
 	cache     *cache
+	headers   *knownHeaders
 	// inputs are reused, because what a function value is given is otherwise allocated anew.
 	inputs sync.Pool
 }
@@ -59,6 +60,7 @@ func NewVerifier(directory Directory, clk clock.PassiveClock, options Options) *
 	v := &Verifier{
 		directory: directory,
 		clock:     clk,
+		headers:   newKnownHeaders(),
 		inputs:    sync.Pool{New: func() any { return new(input) }},
 	}
 	if options.MaxEntries == 0 {
