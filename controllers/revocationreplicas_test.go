@@ -64,7 +64,7 @@ func (l *leader) revoked(name string) *v1alpha1.TokenRevocation {
 	l.Helper()
 	revocation := l.revoke(name, "shop", func(s *v1alpha1.TokenRevocationSpec) { s.Subject = name })
 	eventually(l.replica, "the rule of "+name, func() error {
-		if !l.registry.RuleApplied(issuers.IssuerOf(revocation), string(revocation.UID)) {
+		if !l.registry.RuleApplied(issuers.IssuerOf(revocation), issuers.Rule(revocation)) {
 			return errNotYet
 		}
 		return nil

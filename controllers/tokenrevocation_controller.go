@@ -35,8 +35,8 @@ const applyPoll = 20 * time.Millisecond
 type Verifiers interface {
 	// Synced is false until it knows everything that the API server knew at the start.
 	Synced() bool
-	// RuleApplied says whether the rule with this id is in force.
-	RuleApplied(issuer types.NamespacedName, ruleID string) bool
+	// RuleApplied says whether the rule is in force.
+	RuleApplied(issuer types.NamespacedName, rule revocation.Rule) bool
 	// KeyPublished says whether an issuer of our own still has this key.
 	KeyPublished(issuer types.NamespacedName, keyID string) bool
 	// KeyDropped says whether an issuer of our own has dropped this key as compromised.
@@ -134,7 +134,7 @@ func (r *TokenRevocationReconciler) assessWebhook(object *v1alpha1.TokenRevocati
 	}
 	ownKey := object.Spec.KeyID != "" && issuer.Spec.Signing != nil
 	switch {
-	case !r.Verifiers.RuleApplied(name, string(object.UID)):
+	case !r.Verifiers.RuleApplied(name, issuers.Rule(object)):
 		state.enforced = condition(v1alpha1.ConditionEnforced, false, v1alpha1.ReasonNotYetApplied, "The webhook has not applied it yet.")
 		state.again = applyPoll
 	case ownKey && r.Verifiers.KeyPublished(name, object.Spec.KeyID):

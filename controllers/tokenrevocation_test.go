@@ -41,7 +41,7 @@ func (r *replica) assessedLate(revocation *v1alpha1.TokenRevocation) ctrl.Result
 func (r *replica) assessed(revocation *v1alpha1.TokenRevocation) ctrl.Result {
 	r.Helper()
 	eventually(r, "the rule of "+revocation.Name, func() error {
-		if !r.registry.RuleApplied(issuers.IssuerOf(revocation), string(revocation.UID)) {
+		if !r.registry.RuleApplied(issuers.IssuerOf(revocation), issuers.Rule(revocation)) {
 			return errNotYet
 		}
 		return nil

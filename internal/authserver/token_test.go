@@ -299,7 +299,9 @@ func TestUndecidedIsNeverInvalidGrant(t *testing.T) {
 		},
 		"the signing key is revoked": {
 			func(w *world) { w.revoke(revocation.KeyID, w.ring.Active().ID, time.Time{}) },
-			func(w *world) { w.rules.Delete("rule/" + w.ring.Active().ID) },
+			func(w *world) {
+				w.rules.Delete(revocation.Rule{ID: "rule/" + w.ring.Active().ID, Kind: revocation.KeyID, Value: w.ring.Active().ID})
+			},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -309,7 +309,7 @@ func (s *EndedSessions) forget() {
 			continue
 		}
 		if session.issuer != "" {
-			s.registry.deleteRule(types.NamespacedName{Namespace: name.Namespace, Name: session.issuer}, sessionRuleID(name.Name))
+			s.registry.deleteRule(types.NamespacedName{Namespace: name.Namespace, Name: session.issuer}, sessionRule(name.Name))
 		}
 		delete(s.known, name)
 	}

@@ -90,12 +90,12 @@ func (r *Registry) owner(namespace, name string) *view {
 	return v
 }
 
-// RuleApplied says whether the rule with this id, of this issuer, is in force in this replica.
-func (r *Registry) RuleApplied(issuer types.NamespacedName, ruleID string) bool {
+// RuleApplied says whether the rule of this issuer is in force in this replica.
+func (r *Registry) RuleApplied(issuer types.NamespacedName, rule revocation.Rule) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	e := r.entries[issuer]
-	return e != nil && e.rules.Has(ruleID)
+	return e != nil && e.rules.Has(rule)
 }
 
 // KeyPublished says whether an issuer of our own still has this key, as far as this replica knows.
@@ -161,10 +161,10 @@ func (r *Registry) putRule(issuer types.NamespacedName, rule revocation.Rule) {
 	r.entry(issuer).rules.Put(rule)
 }
 
-func (r *Registry) deleteRule(issuer types.NamespacedName, ruleID string) {
+func (r *Registry) deleteRule(issuer types.NamespacedName, rule revocation.Rule) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.entry(issuer).rules.Delete(ruleID)
+	r.entry(issuer).rules.Delete(rule)
 	r.forgetEmpty(issuer)
 }
 

@@ -204,7 +204,8 @@ func TestRulesOutliveAndPrecedeTheirIssuer(t *testing.T) {
 	issuer := newIssuer("shop", "https://shop.example", 0)
 	rule := revocation.Rule{ID: "1", Kind: revocation.TokenID, Value: "stolen"}
 	r.putRule(nameOf(issuer), rule)
-	if !r.RuleApplied(nameOf(issuer), "1") || r.RuleApplied(nameOf(issuer), "2") {
+	other := revocation.Rule{ID: "2", Kind: revocation.TokenID, Value: "stolen"}
+	if !r.RuleApplied(nameOf(issuer), rule) || r.RuleApplied(nameOf(issuer), other) {
 		t.Error("the rule of an issuer that is yet to come is not in force")
 	}
 	add(t, r, issuer, newRing(t, issuer))
@@ -217,7 +218,7 @@ func TestRulesOutliveAndPrecedeTheirIssuer(t *testing.T) {
 	if _, denied := r.ByURL("https://shop.example").Revocations.Match(stolen); !denied {
 		t.Error("the rule is gone after its issuer was created anew")
 	}
-	r.deleteRule(nameOf(issuer), "1")
+	r.deleteRule(nameOf(issuer), rule)
 	if _, denied := r.ByURL("https://shop.example").Revocations.Match(stolen); denied {
 		t.Error("a deleted rule denies")
 	}
@@ -228,9 +229,10 @@ func TestNothingIsKeptOfWhatIsGone(t *testing.T) {
 	r.markSynced()
 	issuer := newIssuer("shop", "https://shop.example", 0)
 	add(t, r, issuer, newRing(t, issuer))
-	r.putRule(nameOf(issuer), revocation.Rule{ID: "1", Kind: revocation.All, IssuedBefore: epoch})
+	rule := revocation.Rule{ID: "1", Kind: revocation.All, IssuedBefore: epoch}
+	r.putRule(nameOf(issuer), rule)
 	r.deleteIssuer(nameOf(issuer))
-	r.deleteRule(nameOf(issuer), "1")
+	r.deleteRule(nameOf(issuer), rule)
 	if err := r.setRing(nameOf(issuer), nil); err != nil {
 		t.Fatal(err)
 	}

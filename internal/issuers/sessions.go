@@ -63,8 +63,5 @@ func (r *Registry) sessionTokensOutlive(issuer types.NamespacedName) time.Durati
 }
 
 func sessionRule(sessionID string) revocation.Rule {
-	id := sessionRuleID(sessionID)
-	return revocation.Rule{ID: id, Kind: revocation.SessionID, Value: id[len(id)-len(sessionID):]}
+	return revocation.Rule{ID: "session", Kind: revocation.SessionID, Value: sessionID}
 }
-
-func sessionRuleID(sessionID string) string { return "session/" + sessionID }

@@ -227,7 +227,7 @@ func (w *Watcher) revocationChanged(revocation *v1alpha1.TokenRevocation) {
 }
 
 func (w *Watcher) revocationDeleted(revocation *v1alpha1.TokenRevocation) {
-	w.registry.deleteRule(IssuerOf(revocation), string(revocation.UID))
+	w.registry.deleteRule(IssuerOf(revocation), Rule(revocation))
 }
 
 // secretOf returns the issuer that a Secret of this type and with the name that follows from its issuer belongs to; false

@@ -154,7 +154,7 @@ func TestWatcherFollowsIssuerRingAndRevocation(t *testing.T) {
 	}}
 	r.create(t, other)
 	name := client.ObjectKeyFromObject(issuer)
-	eventually(t, "the revocation of somebody else", func() bool { return r.registry.RuleApplied(name, string(other.UID)) })
+	eventually(t, "the revocation of somebody else", func() bool { return r.registry.RuleApplied(name, Rule(other)) })
 	if got := r.reason(raw); got != token.Allowed {
 		t.Errorf("an unreadable ring and a foreign revocation turn a good token bad: %s", got)
 	}

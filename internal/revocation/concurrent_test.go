@@ -42,11 +42,13 @@ func TestReadersNeverMissARule(t *testing.T) {
 		writers.Go(func() {
 			for i := range 2000 {
 				id := fmt.Sprintf("%d-%d", writer, i)
-				index.Put(Rule{ID: id, Kind: Subject, Value: "alice", IssuedBefore: noon.Add(time.Duration(i))})
+				passing := Rule{ID: id, Kind: Subject, Value: "alice", IssuedBefore: noon.Add(time.Duration(i))}
+				index.Put(passing)
 				index.Put(Rule{ID: id, Kind: TokenID, Value: id})
 				index.Put(stays)
+				index.Delete(passing)
 				if i%2 == 0 {
-					index.Delete(id)
+					index.Delete(Rule{ID: id, Kind: TokenID, Value: id})
 				}
 			}
 		})

@@ -2,6 +2,7 @@
 package revocation
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,13 +24,20 @@ const (
 
 // Rule denies the tokens of one issuer for which the fact of its kind equals Value.
 type Rule struct {
-	// ID is unique among all rules, such as the UID of the object that the rule comes from.
+	// ID is unique among all rules for the same Kind and Value, such as the UID of the object that the rule comes from.
 	ID string
 	// Kind is the fact that is compared. A rule of an unknown kind denies nothing.
 	Kind Kind
 	// Value is what it is compared with. Ignored for All; with any other kind an empty one matches nothing.
 	Value string
-	// IssuedBefore limits Subject, ClientID, Audience and All to tokens whose "iat" is before it. Ignored otherwise.
+	// IssuedBefore limits Subject, ClientID, Audience and All to tokens whose "iat" is before it. Ignored otherwise. It is
+	// kept to the nanosecond from 1678 to 2261, and as the beginning or the end of time beyond that.
+	IssuedBefore time.Time
+}
+
+// Denial is what an index says of a rule that denies a token.
+type Denial struct {
+	Kind         Kind
 	IssuedBefore time.Time
 }
 
@@ -46,8 +54,9 @@ type Facts struct {
 
 // Index holds the rules of one issuer. Any number of goroutines may use it at once. Match and KeyRevoked take no lock,
 // do not allocate, and take the same time for one rule as for a million. A change is seen by every look-up that begins
-// after it has returned.
+// after it has returned. It keeps no text of a rule, and some 80 bytes each.
 type Index struct {
+	hash secret
 	// deciding holds, for each target, the one rule that denies whatever any rule for that target denies.
 	deciding *table
 	// targets counts the targets of each kind, so that a kind that no rule has costs no look-up.
@@ -55,43 +64,87 @@ type Index struct {
 
 	// mu guards what follows, and is held by everyone who changes what is above.
 	mu    sync.RWMutex
-	rules map[string]*Rule
+	count int
 	// shared holds every rule of those targets that more than one rule names.
-	shared map[target]map[*Rule]struct{}
+	shared map[digest][]stored
+}
+
+// stored is what is kept of a rule beside its target.
+type stored struct {
+	id           digest
+	issuedBefore moment
+	kind         Kind
 }
 
 // NewIndex returns an index without rules.
 func NewIndex() *Index {
-	return &Index{
-		deciding: newTable(),
-		rules:    map[string]*Rule{},
-		shared:   map[target]map[*Rule]struct{}{},
-	}
+	return &Index{hash: newSecret(), deciding: newTable(), shared: map[digest][]stored{}}
 }
 
-// Put adds the rule, in place of the one with the same ID if there is one. What both deny is denied throughout.
+// Put adds the rule, in place of the one with the same ID, Kind and Value if there is one. What both deny is denied
+// throughout. A rule of an unknown kind is left out.
 func (x *Index) Put(rule Rule) {
-	if rule.Kind == All {
-		rule.Value = ""
+	if !rule.Kind.known() {
+		return
 	}
+	target, added := x.digests(rule)
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	old := x.rules[rule.ID]
-	x.rules[rule.ID] = &rule
-	x.attach(&rule)
-	if old != nil {
-		x.detach(old)
+	current := x.deciding.find(target)
+	switch members, several := x.shared[target]; {
+	case current == nil:
+		// First the count, then the rule: whoever can see the rule must not be turned away by the count.
+		x.targets[rule.Kind].Add(1)
+		x.deciding.set(target, added)
+		x.count++
+	case several:
+		x.putShared(target, added, members)
+	case current.id == added.id:
+		x.deciding.set(target, added)
+	default:
+		x.putShared(target, added, []stored{current.stored})
 	}
 }
 
-// Delete removes the rule with this ID, if there is one. What other rules deny stays denied throughout. It takes time
-// in proportion to the rules for the same target.
-func (x *Index) Delete(id string) {
+// putShared adds a rule to others for the same target. The caller holds mu.
+func (x *Index) putShared(target digest, added stored, members []stored) {
+	if at := slices.IndexFunc(members, added.replaces); at >= 0 {
+		members[at] = added
+	} else {
+		members = append(members, added)
+		x.count++
+	}
+	x.shared[target] = members
+	x.deciding.set(target, mostDeciding(members))
+}
+
+// Delete removes the rule with this ID, Kind and Value, if there is one. What other rules deny stays denied throughout.
+// It takes time in proportion to the rules for the same target.
+func (x *Index) Delete(rule Rule) {
+	target, gone := x.digests(rule)
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if old := x.rules[id]; old != nil {
-		delete(x.rules, id)
-		x.detach(old)
+	if members := x.shared[target]; members != nil {
+		x.deleteShared(target, gone, members)
+		return
+	}
+	if current := x.deciding.find(target); current != nil && current.id == gone.id {
+		x.deciding.remove(target)
+		x.targets[rule.Kind].Add(-1)
+		x.count--
+	}
+}
+
+// deleteShared removes a rule from others for the same target. The caller holds mu.
+func (x *Index) deleteShared(target digest, gone stored, members []stored) {
+	left := slices.DeleteFunc(members, gone.replaces)
+	if len(left) == len(members) {
+		return
+	}
+	x.count--
+	x.deciding.set(target, mostDeciding(left))
+	if x.shared[target] = left; len(left) == 1 {
+		delete(x.shared, target)
 	}
 }
 
@@ -99,123 +152,100 @@ func (x *Index) Delete(id string) {
 func (x *Index) Len() int {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
-	return len(x.rules)
+	return x.count
 }
 
-// Has reports whether there is a rule with this ID.
-func (x *Index) Has(id string) bool {
+// Has reports whether there is a rule with this ID, Kind and Value.
+func (x *Index) Has(rule Rule) bool {
+	target, wanted := x.digests(rule)
 	x.mu.RLock()
 	defer x.mu.RUnlock()
-	return x.rules[id] != nil
+	if members := x.shared[target]; members != nil {
+		return slices.ContainsFunc(members, wanted.replaces)
+	}
+	current := x.deciding.find(target)
+	return current != nil && current.id == wanted.id
 }
 
-// Match returns a rule that denies a token with these facts, and whether there is one. It keeps nothing of facts.
-func (x *Index) Match(facts *Facts) (Rule, bool) {
-	named := [...]target{
+// Match returns what denies a token with these facts, and whether anything does. It keeps nothing of facts.
+func (x *Index) Match(facts *Facts) (Denial, bool) {
+	n := x.match(facts)
+	if n == nil {
+		return Denial{}, false
+	}
+	return Denial{Kind: n.kind, IssuedBefore: n.issuedBefore.time()}, true
+}
+
+func (x *Index) match(facts *Facts) *node {
+	issuedAt := momentOf(facts.IssuedAt)
+	for _, named := range [...]struct {
+		kind  Kind
+		value string
+	}{
 		{TokenID, facts.TokenID},
 		{SessionID, facts.SessionID},
 		{KeyID, facts.KeyID},
 		{Subject, facts.Subject},
 		{ClientID, facts.ClientID},
-	}
-	for i := range named {
-		if rule := x.denying(named[i].kind, named[i].value, facts); rule != nil {
-			return *rule, true
+	} {
+		if n := x.denying(named.kind, named.value, issuedAt); n != nil {
+			return n
 		}
 	}
 	for _, audience := range facts.Audiences {
-		if rule := x.denying(Audience, audience, facts); rule != nil {
-			return *rule, true
+		if n := x.denying(Audience, audience, issuedAt); n != nil {
+			return n
 		}
 	}
-	if rule := x.denying(All, "", facts); rule != nil {
-		return *rule, true
-	}
-	return Rule{}, false
+	return x.denying(All, "", issuedAt)
 }
 
 // KeyRevoked reports whether a rule denies every token of the key with this id.
-func (x *Index) KeyRevoked(keyID string) bool {
-	return x.denying(KeyID, keyID, nil) != nil
-}
+func (x *Index) KeyRevoked(keyID string) bool { return x.denying(KeyID, keyID, 0) != nil }
 
-// denying returns the rule that denies what has this value for the kind, or nil. Facts are read only for kinds that are
-// limited by time.
-func (x *Index) denying(kind Kind, value string, facts *Facts) *Rule {
+// denying returns the rule that denies what has this value for the kind, or nil. The time matters only to kinds that are
+// limited by it.
+func (x *Index) denying(kind Kind, value string, issuedAt moment) *node {
 	if x.targets[kind].Load() == 0 || (value == "" && kind != All) {
 		return nil
 	}
-	rule := x.deciding.find(target{kind, value})
-	if rule == nil || (kind.timed() && !facts.IssuedAt.Before(rule.IssuedBefore)) {
+	n := x.deciding.find(x.hash.digest(kind, value))
+	if n == nil || (kind.timed() && issuedAt >= n.issuedBefore) {
 		return nil
 	}
-	return rule
+	return n
 }
 
-// attach makes the rule count. The caller holds mu.
-func (x *Index) attach(rule *Rule) {
-	if !rule.Kind.known() {
-		return
+// digests returns what a rule is found by, and what is kept of it.
+func (x *Index) digests(rule Rule) (target digest, kept stored) {
+	if rule.Kind == All {
+		rule.Value = ""
 	}
-	current := x.deciding.find(rule.target())
-	if current == nil {
-		// First the count, then the rule: whoever can see the rule must not be turned away by the count.
-		x.targets[rule.Kind].Add(1)
-		x.deciding.set(rule)
-		return
-	}
-	members := x.shared[rule.target()]
-	if members == nil {
-		members = map[*Rule]struct{}{current: {}}
-		x.shared[rule.target()] = members
-	}
-	members[rule] = struct{}{}
-	if rule.decidesOver(current) {
-		x.deciding.set(rule)
-	}
-}
-
-// detach makes a rule that was attached not count. The caller holds mu.
-func (x *Index) detach(rule *Rule) {
-	if !rule.Kind.known() {
-		return
-	}
-	members := x.shared[rule.target()]
-	if members == nil {
-		x.deciding.remove(rule.target())
-		x.targets[rule.Kind].Add(-1)
-		return
-	}
-	delete(members, rule)
-	if x.deciding.find(rule.target()) == rule {
-		x.deciding.set(mostDeciding(members))
-	}
-	if len(members) == 1 {
-		delete(x.shared, rule.target())
-	}
+	return x.hash.digest(rule.Kind, rule.Value),
+		stored{id: x.hash.digest(0, rule.ID), issuedBefore: momentOf(rule.IssuedBefore), kind: rule.Kind}
 }
 
 // mostDeciding returns the member that decides over all others. There must be one.
-func mostDeciding(members map[*Rule]struct{}) *Rule {
-	var most *Rule
-	for member := range members {
-		if most == nil || member.decidesOver(most) {
-			most = member
+func mostDeciding(members []stored) stored {
+	return slices.MaxFunc(members, func(a, b stored) int {
+		if a.decidesOver(b) {
+			return 1
 		}
-	}
-	return most
+		return -1
+	})
 }
 
-// decidesOver reports whether r denies all that other denies, for two rules with one target. Rules that deny the same
+// decidesOver reports whether s denies all that other denies, for two rules with one target. Rules that deny the same
 // are told apart by their ID, so that the order in which they came makes no difference.
-func (r *Rule) decidesOver(other *Rule) bool {
-	if r.Kind.timed() && !r.IssuedBefore.Equal(other.IssuedBefore) {
-		return r.IssuedBefore.After(other.IssuedBefore)
+func (s stored) decidesOver(other stored) bool {
+	if s.kind.timed() && s.issuedBefore != other.issuedBefore {
+		return s.issuedBefore > other.issuedBefore
 	}
-	return r.ID < other.ID
+	return s.id.less(other.id)
 }
 
-func (r *Rule) target() target { return target{r.Kind, r.Value} }
+// replaces reports whether the other has the same ID, for two rules with one target.
+func (s stored) replaces(other stored) bool { return s.id == other.id }
 
 // timed reports whether rules of the kind deny only what was issued before a moment.
 func (k Kind) timed() bool {
