@@ -1,16 +1,15 @@
 package controllers
 
 import (
+	"context"
 	"strings"
 	"testing"
 	"time"
 
-	coordinationv1 "k8s.io/api/coordination/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/util/workqueue"
-	"k8s.io/utils/ptr"
-	"sigs.k8s.io/controller-runtime/pkg/event"
+	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/keyturn/keyturn/api/v1alpha1"
@@ -19,37 +18,64 @@ import (
 	"github.com/keyturn/keyturn/internal/replicas"
 )
 
-// leader is the revocation reconciler of a replica that leads, with Leases that the test writes.
+// leader is the revocation reconciler of a replica that leads, among replicas of which the test says how far they are.
 type leader struct {
 	*replica
 	*TokenRevocationReconciler
+	fleet *fakeFleet
 	queue workqueue.TypedRateLimitingInterface[reconcile.Request]
 }
 
+// fakeFleet are replicas with the latest version that each has in force.
+type fakeFleet struct {
+	applied   map[string]string
+	listeners []func()
+	clock     clock.PassiveClock
+	deaf      bool
+}
+
+func (f *fakeFleet) Coverage(namespace, version string) replicas.Coverage {
+	c := replicas.Coverage{Known: len(f.applied) > 0 && !f.deaf, Live: len(f.applied), Until: f.clock.Now().Add(replicas.LeaseDuration)}
+	for name, at := range f.applied {
+		if (replicas.Position{"": at}).Reached(namespace, version) {
+			c.Applied++
+		} else {
+			c.Lagging = append(c.Lagging, name)
+		}
+	}
+	return c
+}
+
+func (f *fakeFleet) OnChange(_ context.Context, tell func()) { f.listeners = append(f.listeners, tell) }
+
 func (r *replica) lead() *leader {
+	fleet := &fakeFleet{applied: map[string]string{}, clock: r.clock}
 	l := &leader{
-		replica: r,
+		replica: r, fleet: fleet,
 		TokenRevocationReconciler: &TokenRevocationReconciler{
 			Client: withFields(r.WithWatch), Clock: r.clock, Verifiers: r.registry, Audit: audit.New(r.audited, r.clock),
-			Replicas: replicas.NewFleet("leader", r.clock),
+			Replicas: fleet,
 		},
 		queue: workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[reconcile.Request]()),
 	}
 	r.Cleanup(l.queue.ShutDown)
+	if err := l.wakeups().Start(r.Context(), l.queue); err != nil {
+		r.Fatal(err)
+	}
 	return l
 }
 
-// says is the event of a Lease in which a replica says how far it is. The time moves on, as between any two renewals.
+// says is what happens when a replica says how far it is; "" is that it is gone.
 func (l *leader) says(name, version string) {
-	l.clock.Step(time.Millisecond)
-	lease := &coordinationv1.Lease{
-		ObjectMeta: metav1.ObjectMeta{Name: name, Annotations: map[string]string{"keyturn.dev/applied-revocations": `{"":"` + version + `"}`}},
-		Spec:       coordinationv1.LeaseSpec{RenewTime: ptr.To(metav1.NewMicroTime(l.clock.Now())), LeaseDurationSeconds: ptr.To[int32](20)},
+	if l.fleet.applied[name] = version; version == "" {
+		delete(l.fleet.applied, name)
 	}
-	l.onLease().Update(l.replica.Context(), event.UpdateEvent{ObjectOld: lease, ObjectNew: lease}, l.queue)
+	for _, tell := range l.fleet.listeners {
+		tell()
+	}
 }
 
-// woken takes what the Leases have put into the queue.
+// woken takes what this has put into the queue.
 func (l *leader) woken() (names []string) {
 	for l.queue.Len() > 0 {
 		request, _ := l.queue.Get()
@@ -111,10 +137,13 @@ func TestEnforcedWaitsForEveryLiveReplica(t *testing.T) {
 	l.reconciled("alice")
 	l.clock.Step(usualDelay)
 	l.reconciled("alice")
-	l.want("alice", metav1.ConditionFalse, "", "has not yet reported")
+	l.want("alice", metav1.ConditionFalse, "", "cannot say how far")
 
 	l.says("leader", before)
 	l.says("second", "1")
+	l.reconciled("alice")
+	l.want("alice", metav1.ConditionFalse, "", "cannot say how far") // it was said a moment ago
+	l.clock.Step(sayingPause)
 	if again := l.reconciled("alice").RequeueAfter; again <= 0 || again > replicas.LeaseDuration {
 		t.Errorf("looks again after %s, want it before the Lease has run out", again)
 	}
@@ -157,30 +186,90 @@ func TestNothingIsSaidTooEarly(t *testing.T) {
 	}
 }
 
+// It is looked at again when a Lease runs out, of which nobody tells.
 func TestADeadReplicaIsGivenUp(t *testing.T) {
 	l := newLeader(t)
 	revocation := l.revoked("alice")
 	l.says("dead", "1")
-	l.clock.Step(replicas.LeaseDuration - time.Second)
 	l.says("leader", revocation.ResourceVersion)
 	l.reconciled("alice")
 	l.clock.Step(usualDelay)
 	again := l.reconciled("alice").RequeueAfter
+	if again <= 0 || again > replicas.LeaseDuration {
+		t.Errorf("looks again after %s", again)
+	}
 	l.want("alice", metav1.ConditionFalse, "1/2", "Waiting for dead;")
-	l.clock.Step(again)
+	l.says("dead", "")
 	l.reconciled("alice")
 	l.want("alice", metav1.ConditionTrue, "1/1", "(1/1)")
+}
 
-	// It was only cut off, has served on, and does not know of the revocation.
-	l.says("dead", "1")
-	if woken := l.woken(); len(woken) != 1 {
-		t.Errorf("its return has woken %v, want what it lags behind with", woken)
+// A replica that comes and goes all the time is no reason to write the status of each revocation that waits all the time.
+func TestWaitingIsSaidSeldom(t *testing.T) {
+	l := newLeader(t)
+	revocation := l.revoked("alice")
+	l.says("leader", "1")
+	l.reconciled("alice")
+	l.clock.Step(usualDelay)
+	l.reconciled("alice")
+	written := l.revocation("alice").ResourceVersion
+	for range 9 {
+		l.clock.Step(time.Second)
+		l.says(l.clock.Now().String(), "1")
+		if again := l.reconciled("alice").RequeueAfter; again <= 0 || again > sayingPause {
+			t.Errorf("looks again after %s", again)
+		}
+	}
+	if now := l.revocation("alice").ResourceVersion; now != written {
+		t.Error("the status was written again")
+	}
+	l.clock.Step(time.Second)
+	l.reconciled("alice")
+	l.want("alice", metav1.ConditionFalse, "0/10", "and 7 more;")
+	// What they all wait for is said at once.
+	for name := range l.fleet.applied {
+		l.says(name, revocation.ResourceVersion)
 	}
 	l.reconciled("alice")
-	l.want("alice", metav1.ConditionFalse, "1/2", "Waiting for dead;")
-	l.says("dead", revocation.ResourceVersion)
+	l.want("alice", metav1.ConditionTrue, "10/10", "(10/10)")
+}
+
+// A leader that hears nothing of its own Lease says nothing of the others, and takes nothing back.
+func TestADeafLeader(t *testing.T) {
+	l := newLeader(t)
+	first := l.revoked("alice")
+	l.says("leader", first.ResourceVersion)
 	l.reconciled("alice")
-	l.want("alice", metav1.ConditionTrue, "2/2", "(2/2)")
+	l.want("alice", metav1.ConditionTrue, "1/1", "(1/1)")
+	second := l.revoked("bob")
+	l.says("leader", second.ResourceVersion)
+	l.fleet.deaf = true
+	for _, name := range []string{"alice", "bob"} {
+		l.reconciled(name)
+		l.clock.Step(usualDelay)
+		l.reconciled(name)
+	}
+	l.want("alice", metav1.ConditionTrue, "1/1", "(1/1)")
+	l.want("bob", metav1.ConditionFalse, "", "cannot say how far")
+}
+
+// An issuer that is deleted and made anew takes a revocation back, which is enforced again after that, also by a leader
+// that has met it as enforced.
+func TestEnforcedAgainUnderANewLeader(t *testing.T) {
+	l := newLeader(t)
+	revocation := l.revoked("alice")
+	l.says("leader", revocation.ResourceVersion)
+	l.reconciled("alice")
+	next := l.replica.lead()
+	next.reconciled("alice")
+	next.remove(next.issuer("shop"))
+	next.reconciled("alice")
+	next.wantRevocation("alice", v1alpha1.ConditionEnforced, metav1.ConditionFalse, v1alpha1.ReasonIssuerNotFound)
+	next.create("shop")
+	next.world.reconcile("shop")
+	next.says("leader", next.revocation("alice").ResourceVersion)
+	next.reconciled("alice")
+	next.want("alice", metav1.ConditionTrue, "1/1", "(1/1)")
 }
 
 // A new leader does not doubt what the last one has found out, although no replica has reported the version that the

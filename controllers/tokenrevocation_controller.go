@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	coordinationv1 "k8s.io/api/coordination/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -124,7 +123,7 @@ func (r *TokenRevocationReconciler) assess(object *v1alpha1.TokenRevocation, iss
 	return state
 }
 
-// assessWebhook is about this replica alone, and about the keys, which are the same for all.
+// assessWebhook is about what this replica knows: of the rule, and of the keys as it has last heard of them.
 func (r *TokenRevocationReconciler) assessWebhook(object *v1alpha1.TokenRevocation, issuer *v1alpha1.TokenIssuer) assessment {
 	name := issuers.IssuerOf(object)
 	state := assessment{
@@ -276,7 +275,7 @@ func target(spec *v1alpha1.TokenRevocationSpec) string {
 func (r *TokenRevocationReconciler) SetupWithManager(manager ctrl.Manager) error {
 	build := ctrl.NewControllerManagedBy(manager)
 	if r.Replicas != nil {
-		build = build.Watches(&coordinationv1.Lease{}, r.onLease())
+		build = build.WatchesRawSource(r.wakeups())
 	}
 	return build.
 		Named("tokenrevocation").

@@ -7,15 +7,13 @@ import (
 	"sync"
 	"time"
 
-	coordinationv1 "k8s.io/api/coordination/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/event"
-	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/keyturn/keyturn/api/v1alpha1"
 	"github.com/keyturn/keyturn/internal/replicas"
@@ -25,44 +23,35 @@ const (
 	// usualDelay is how long nothing is written about what is not in force yet: it takes milliseconds, and a status that is
 	// out of date at once would double the writes.
 	usualDelay = 500 * time.Millisecond
+	// sayingPause is between two sentences about what is not in force yet.
+	sayingPause = 10 * time.Second
 	// namedReplicas is how many replicas a message names.
 	namedReplicas = 3
 )
 
-// Replicas tells which live replicas have a version of a TokenRevocation in force, and is told of their Leases.
+// Replicas tells which live replicas have a version of a TokenRevocation in force.
 type Replicas interface {
 	Coverage(namespace, version string) replicas.Coverage
-	Observe(lease *coordinationv1.Lease) replicas.Change
-	Forget(name string)
+	// OnChange calls a function, which does not wait, when what Coverage returns may have changed.
+	OnChange(ctx context.Context, tell func())
 }
 
-// requireReplicas takes back that a revocation is enforced while a live replica has not applied it. How many replicas
-// there were is not written anew with each one that comes and goes: one that comes has read everything before it lets a
-// token pass.
+// requireReplicas takes back that a revocation is enforced while a live replica has not applied it. Once it is enforced it
+// stays so: a replica that comes, or comes back, has read everything before it counts.
 func (r *TokenRevocationReconciler) requireReplicas(state *assessment, object *v1alpha1.TokenRevocation) {
-	before, first := enforced(object), r.waiting.begin(object, r.Clock.Now())
 	state.replicas = object.Status.Replicas
-	if state.enforced.Status == metav1.ConditionTrue && (!before || first.version != "") {
-		coverage := r.coverage(object.Namespace, first.version)
-		switch {
-		case coverage.Known && coverage.Applied < coverage.Live:
-			r.wait(state, coverage)
-		case !coverage.Known && !before:
-			state.enforced = condition(v1alpha1.ConditionEnforced, false, v1alpha1.ReasonNotYetApplied,
-				"The replica that leads has not yet reported how far it has applied the revocations.")
-			sooner(&state.again, r.patience(object))
-		case coverage.Known && !before:
-			state.replicas = fmt.Sprintf("%d/%d", coverage.Applied, coverage.Live)
+	if before := enforced(object); !before {
+		first := r.waiting.begin(object, r.Clock.Now())
+		if state.enforced.Status == metav1.ConditionTrue {
+			r.count(state, r.coverage(object.Namespace, first.version), object)
 		}
+		r.waiting.end(object, state, r.Clock.Now())
 	}
 	if state.enforced.Status == metav1.ConditionTrue && state.enforced.Message == "" {
-		state.enforced.Message = fmt.Sprintf("All live replicas (%s) deny the tokens that it names.", state.replicas)
-	}
-	if state.enforced.Status == metav1.ConditionTrue {
-		r.waiting.done(object)
-	} else if left := usualDelay - r.Clock.Since(first.at); left > 0 && !before {
-		state.unsaid = true
-		sooner(&state.again, left)
+		state.enforced.Message = "All live replicas deny the tokens that it names."
+		if state.replicas != "" {
+			state.enforced.Message = fmt.Sprintf("All live replicas (%s) deny the tokens that it names.", state.replicas)
+		}
 	}
 }
 
@@ -74,13 +63,22 @@ func (r *TokenRevocationReconciler) coverage(namespace, version string) replicas
 	return r.Replicas.Coverage(namespace, version)
 }
 
-// wait is what there is to say while live replicas have not applied a revocation.
-func (r *TokenRevocationReconciler) wait(state *assessment, c replicas.Coverage) {
-	state.replicas = fmt.Sprintf("%d/%d", c.Applied, c.Live)
-	state.enforced = condition(v1alpha1.ConditionEnforced, false, v1alpha1.ReasonNotYetApplied, fmt.Sprintf(
-		"%d of %d live replicas deny the tokens that it names. Waiting for %s; a replica that is not heard of for %s counts no more.",
-		c.Applied, c.Live, some(c.Lagging), replicas.LeaseDuration))
-	sooner(&state.again, max(c.Until.Sub(r.Clock.Now()), raceRetry))
+// count says how many replicas there are, and waits for those that have not applied the revocation.
+func (r *TokenRevocationReconciler) count(state *assessment, c replicas.Coverage, object *v1alpha1.TokenRevocation) {
+	switch {
+	case !c.Known:
+		state.enforced = condition(v1alpha1.ConditionEnforced, false, v1alpha1.ReasonNotYetApplied,
+			"The replica that leads cannot say how far the others have applied the revocations.")
+		sooner(&state.again, r.patience(object))
+	case c.Applied < c.Live:
+		state.replicas = fmt.Sprintf("%d/%d", c.Applied, c.Live)
+		state.enforced = condition(v1alpha1.ConditionEnforced, false, v1alpha1.ReasonNotYetApplied, fmt.Sprintf(
+			"%d of %d live replicas deny the tokens that it names. Waiting for %s; a replica that is not heard of for %s counts no more.",
+			c.Applied, c.Live, some(c.Lagging), replicas.LeaseDuration))
+		sooner(&state.again, max(c.Until.Sub(r.Clock.Now()), raceRetry))
+	default:
+		state.replicas = fmt.Sprintf("%d/%d", c.Applied, c.Live)
+	}
 }
 
 func some(names []string) string {
@@ -101,50 +99,59 @@ func enforced(object *v1alpha1.TokenRevocation) bool {
 	return meta.IsStatusConditionTrue(object.Status.Conditions, v1alpha1.ConditionEnforced)
 }
 
-// waiting remembers from which version on each revocation has to be in force: a status changes the version of an object
-// too, but no replica has to do anything about that.
+// waiting remembers the revocations that are not enforced: from which version on each has to be in force, because its
+// status changes the version of an object too, but no replica has to do anything about that.
 type waiting struct {
 	mu    sync.Mutex
-	known map[types.NamespacedName]firstSeen
+	known map[types.NamespacedName]waited
 }
 
-// firstSeen is how this leader met a revocation.
-type firstSeen struct {
-	uid types.UID
-	// version is empty for one that an earlier leader has found enforced.
+type waited struct {
+	uid     types.UID
 	version string
-	at      time.Time
-	pending bool
+	// since is when this leader met it, and said when its status was last written.
+	since, said time.Time
 }
 
-// begin returns how this leader met the revocation. From then on Leases wake it, until done: what a replica reports while
+// begin returns how this leader met a revocation. From then on replicas wake it, until end: what a replica reports while
 // it is being looked at must not be missed.
-func (w *waiting) begin(object *v1alpha1.TokenRevocation, now time.Time) firstSeen {
+func (w *waiting) begin(object *v1alpha1.TokenRevocation, now time.Time) waited {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	name := client.ObjectKeyFromObject(object)
-	first := w.known[name]
-	if first.uid != object.UID {
-		first = firstSeen{uid: object.UID, at: now}
-		if !enforced(object) {
-			first.version = object.ResourceVersion
+	met := w.known[name]
+	if met.uid != object.UID {
+		met = waited{uid: object.UID, version: object.ResourceVersion, since: now}
+		if w.known == nil {
+			w.known = map[types.NamespacedName]waited{}
 		}
+		w.known[name] = met
 	}
-	if w.known == nil {
-		w.known = map[types.NamespacedName]firstSeen{}
-	}
-	first.pending = true
-	w.known[name] = first
-	return first
+	return met
 }
 
-func (w *waiting) done(object *v1alpha1.TokenRevocation) {
+// end stops waiting for what is enforced. Of anything else it says whether it is time to write it down: not at once, and
+// not each time that a replica comes or goes.
+func (w *waiting) end(object *v1alpha1.TokenRevocation, state *assessment, now time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	name := client.ObjectKeyFromObject(object)
-	first := w.known[name]
-	first.pending = false
-	w.known[name] = first
+	if state.enforced.Status == metav1.ConditionTrue {
+		delete(w.known, name)
+		return
+	}
+	met := w.known[name]
+	due := met.since.Add(usualDelay)
+	if !met.said.IsZero() {
+		due = met.said.Add(sayingPause)
+	}
+	if left := due.Sub(now); left > 0 {
+		state.unsaid = true
+		sooner(&state.again, left)
+		return
+	}
+	met.said = now
+	w.known[name] = met
 }
 
 func (w *waiting) forget(name types.NamespacedName) {
@@ -153,39 +160,25 @@ func (w *waiting) forget(name types.NamespacedName) {
 	delete(w.known, name)
 }
 
-// requests names the revocations that wait for a replica, or all that a replica could lag behind with.
-func (w *waiting) requests(all bool) []reconcile.Request {
+func (w *waiting) requests() []reconcile.Request {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	var requests []reconcile.Request
-	for name, first := range w.known {
-		if first.pending || all && first.version != "" {
-			requests = append(requests, reconcile.Request{NamespacedName: name})
-		}
+	requests := make([]reconcile.Request, 0, len(w.known))
+	for name := range w.known {
+		requests = append(requests, reconcile.Request{NamespacedName: name})
 	}
 	return requests
 }
 
-// onLease hands the Leases of replicas on, and looks again at what waits for them.
-func (r *TokenRevocationReconciler) onLease() handler.EventHandler {
-	type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
-	add := func(requests []reconcile.Request, q queue) {
-		for _, request := range requests {
-			q.Add(request)
-		}
-	}
-	observe := func(object client.Object, q queue) {
-		change := r.Replicas.Observe(object.(*coordinationv1.Lease))
-		if change != replicas.Unchanged {
-			add(r.waiting.requests(change == replicas.Joined), q)
-		}
-	}
-	return handler.Funcs{
-		CreateFunc: func(_ context.Context, e event.CreateEvent, q queue) { observe(e.Object, q) },
-		UpdateFunc: func(_ context.Context, e event.UpdateEvent, q queue) { observe(e.ObjectNew, q) },
-		DeleteFunc: func(_ context.Context, e event.DeleteEvent, q queue) {
-			r.Replicas.Forget(e.Object.GetName())
-			add(r.waiting.requests(false), q)
-		},
-	}
+// wakeups looks again at what waits for a replica whenever one has something to say. They end with the controller, which
+// lasts as long as its replica leads.
+func (r *TokenRevocationReconciler) wakeups() source.Source {
+	return source.Func(func(ctx context.Context, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
+		r.Replicas.OnChange(ctx, func() {
+			for _, request := range r.waiting.requests() {
+				queue.Add(request)
+			}
+		})
+		return nil
+	})
 }

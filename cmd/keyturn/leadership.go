@@ -40,7 +40,7 @@ type leadership struct {
 	registry *issuers.Registry
 	watcher  *issuers.Watcher
 	sessions *sessions
-	fleet    *fleet // nil without an election
+	fleet    *fleet
 	audit    *audit.Log
 	clock    clock.Clock
 	log      logr.Logger
@@ -107,10 +107,9 @@ func (l *leadership) addControllers(term manager.Manager) error {
 		Verifiers: l.registry,
 		Audit:     l.audit,
 	}
-	if f := l.fleet; f != nil {
-		members := replicas.NewFleet(f.self, l.clock)
+	if members := l.fleet.members; members != nil {
 		revocations.Replicas = members
-		sweeper := &replicas.Sweeper{Leases: f.leases, Namespace: f.namespace, Fleet: members, Clock: l.clock, Log: l.log}
+		sweeper := &replicas.Sweeper{Leases: l.fleet.leases, Fleet: members, Clock: l.clock, Log: l.log}
 		if err := term.Add(sweeper); err != nil {
 			return err
 		}

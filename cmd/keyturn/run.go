@@ -60,12 +60,13 @@ func run(ctx context.Context, o *options) error {
 	if err != nil {
 		return err
 	}
-	mgr, err := newManager(config, o)
+	fleet := newFleet(o)
+	mgr, err := newManager(config, o, fleet)
 	if err != nil {
 		return fmt.Errorf("connecting to the API server %s: %w", config.Host, err)
 	}
 
-	if err := addEverything(ctx, mgr, o, resolved, freshness, log); err != nil {
+	if err := addEverything(ctx, mgr, o, resolved, fleet, freshness, log); err != nil {
 		return err
 	}
 	log.Info("starting", "version", version)
@@ -73,13 +74,11 @@ func run(ctx context.Context, o *options) error {
 }
 
 // addEverything adds to the manager what every replica runs.
-func addEverything(ctx context.Context, mgr manager.Manager, o *options, resolved resolved, freshness *issuers.Freshness, log logr.Logger) error {
+func addEverything(
+	ctx context.Context, mgr manager.Manager, o *options, resolved resolved, fleet *fleet, freshness *issuers.Freshness, log logr.Logger,
+) error {
 	registry := issuers.NewRegistry()
 	verifier := token.NewVerifier(registry, clock.RealClock{}, token.Options{})
-	fleet, err := newFleet(o, mgr.GetConfig())
-	if err != nil {
-		return err
-	}
 	sessions, err := newSessions(sessionOptions{
 		config: mgr.GetConfig(), scheme: mgr.GetScheme(), registry: registry, verifier: verifier, namespaces: o.namespaces,
 		allowInternal: resolved.allowInternal, audit: resolved.auditLog, log: log,
@@ -149,14 +148,14 @@ func (o *options) connect(log logr.Logger) (*rest.Config, *issuers.Freshness, er
 }
 
 // newManager makes the manager of what every replica runs. It elects nobody: see leadership.
-func newManager(config *rest.Config, o *options) (manager.Manager, error) {
+func newManager(config *rest.Config, o *options, fleet *fleet) (manager.Manager, error) {
 	scheme := runtime.NewScheme()
 	if err := errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
 		return nil, err
 	}
 	return ctrl.NewManager(config, ctrl.Options{
 		Scheme:                  scheme,
-		Cache:                   cacheOptions(o),
+		Cache:                   cacheOptions(o, fleet),
 		Metrics:                 metricsserver.Options{BindAddress: o.metricsAddress},
 		HealthProbeBindAddress:  o.healthAddress,
 		GracefulShutdownTimeout: ptr.To(shutdownTimeout),
@@ -164,7 +163,7 @@ func newManager(config *rest.Config, o *options) (manager.Manager, error) {
 }
 
 // cacheOptions keep only what is ours of Secrets, ConfigMaps and Leases in memory.
-func cacheOptions(o *options) cache.Options {
+func cacheOptions(o *options, fleet *fleet) cache.Options {
 	component, err := labels.NewRequirement(v1alpha1.LabelComponent, selection.Exists, nil)
 	if err != nil {
 		panic(err) // a constant label
@@ -174,6 +173,7 @@ func cacheOptions(o *options) cache.Options {
 		DefaultTransform: cache.TransformStripManagedFields(),
 		ByObject: map[client.Object]cache.ByObject{
 			&corev1.Secret{}: ours, &corev1.ConfigMap{}: ours,
+			&v1alpha1.TokenRevocation{}: {Transform: fleet.received},
 			&coordinationv1.Lease{}: {
 				Namespaces: map[string]cache.Config{o.leaderNamespace: {LabelSelector: replicas.Selector()}},
 			},
@@ -204,7 +204,8 @@ func externalOptions(config *rest.Config, allowed []netip.Prefix) (issuers.Exter
 func syncedCheck(registry *issuers.Registry) healthz.Checker {
 	return func(*http.Request) error {
 		if !registry.Synced() {
-			return errors.New("the issuers and revocations have not been read from the API server yet")
+			return errors.New("the issuers and revocations have not been read from the API server yet, or the other replicas " +
+				"do not know of this one yet: see the log")
 		}
 		return nil
 	}

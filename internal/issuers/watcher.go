@@ -59,15 +59,19 @@ type WatcherOptions struct {
 type Progress interface {
 	// Applied tells that this version of a TokenRevocation is in force. It is awaited while the API does not say yet
 	// that the revocation is enforced.
-	Applied(namespace, resourceVersion string, awaited bool)
-	// Synced tells that everything is in force that existed at the start.
-	Synced()
+	Applied(revocation types.NamespacedName, resourceVersion string, awaited bool)
+	// Deleted tells that there is no such TokenRevocation any more.
+	Deleted(revocation types.NamespacedName)
+	// Synced tells that everything is in force that existed at the start, and returns when tokens may be let pass; false
+	// if the context ends before.
+	Synced(ctx context.Context) bool
 }
 
 type noProgress struct{}
 
-func (noProgress) Applied(string, string, bool) {}
-func (noProgress) Synced()                      {}
+func (noProgress) Applied(types.NamespacedName, string, bool) {}
+func (noProgress) Deleted(types.NamespacedName)               {}
+func (noProgress) Synced(context.Context) bool                { return true }
 
 // NewWatcher returns a watcher for the registry, to be added to a manager.
 func NewWatcher(informers cache.Cache, registry *Registry, options WatcherOptions) *Watcher {
@@ -134,8 +138,10 @@ func (w *Watcher) Start(ctx context.Context) error {
 	if !waitFor(ctx, w.externals.clock, synced) {
 		return nil // the manager is stopping
 	}
+	if !w.progress.Synced(ctx) {
+		return nil
+	}
 	w.registry.markSynced()
-	w.progress.Synced()
 	w.log.Info("every issuer, revocation and ended session is in force")
 	<-ctx.Done()
 	return nil
@@ -223,11 +229,12 @@ func (w *Watcher) secretDeleted(secret *corev1.Secret) {
 func (w *Watcher) revocationChanged(revocation *v1alpha1.TokenRevocation) {
 	w.registry.putRule(IssuerOf(revocation), Rule(revocation))
 	awaited := !meta.IsStatusConditionTrue(revocation.Status.Conditions, v1alpha1.ConditionEnforced)
-	w.progress.Applied(revocation.Namespace, revocation.ResourceVersion, awaited)
+	w.progress.Applied(client.ObjectKeyFromObject(revocation), revocation.ResourceVersion, awaited)
 }
 
 func (w *Watcher) revocationDeleted(revocation *v1alpha1.TokenRevocation) {
 	w.registry.deleteRule(IssuerOf(revocation), Rule(revocation))
+	w.progress.Deleted(client.ObjectKeyFromObject(revocation))
 }
 
 // secretOf returns the issuer that a Secret of this type and with the name that follows from its issuer belongs to; false

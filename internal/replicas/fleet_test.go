@@ -1,6 +1,7 @@
 package replicas
 
 import (
+	"context"
 	"slices"
 	"testing"
 	"time"
@@ -22,7 +23,7 @@ type fleetOf struct {
 
 func newFleet(t *testing.T) *fleetOf {
 	clk := clocktesting.NewFakeClock(start)
-	return &fleetOf{NewFleet("self", clk), t, clk}
+	return &fleetOf{NewFleet("self", nil, clk), t, clk}
 }
 
 // lease is what a replica whose clock is wrong by skew writes now.
@@ -30,6 +31,7 @@ func (f *fleetOf) lease(name, applied string, skew time.Duration) *coordinationv
 	return &coordinationv1.Lease{
 		ObjectMeta: metav1.ObjectMeta{Name: name, Annotations: map[string]string{appliedAnnotation: `{"":"` + applied + `"}`}},
 		Spec: coordinationv1.LeaseSpec{
+			HolderIdentity:       &name,
 			RenewTime:            ptr.To(metav1.NewMicroTime(f.clock.Now().Add(skew))),
 			LeaseDurationSeconds: ptr.To(int32(LeaseDuration / time.Second)),
 		},
@@ -49,77 +51,128 @@ func TestCoverage(t *testing.T) {
 	if c := f.Coverage("shop", "100"); c.Known || c.Applied != 0 {
 		t.Errorf("coverage %+v before any Lease was seen", c)
 	}
-	f.Observe(f.lease("other", "100", 0))
+	f.observe(f.lease("other", "100", 0))
 	if c := f.Coverage("shop", "100"); c.Known {
 		t.Errorf("coverage %+v before its own Lease was seen", c)
 	}
-	f.Observe(f.lease("self", "100", 0))
+	f.observe(f.lease("self", "100", 0))
 	f.want(2, 2)
 	f.clock.Step(time.Second)
-	f.Observe(f.lease("third", "99", 0))
+	f.observe(f.lease("third", "99", 0))
 	f.want(2, 3, "third")
 	if until := f.Coverage("shop", "100").Until; !until.Equal(f.clock.Now().Add(LeaseDuration)) {
 		t.Errorf("given up at %s", until)
 	}
-	f.Forget("third")
+	gone := f.lease("third", "99", 0)
+	gone.Spec.HolderIdentity = ptr.To("")
+	f.observe(gone)
 	f.want(2, 2)
+}
+
+// A Lease that somebody deletes says nothing of its replica, which may live and lag.
+func TestADeletedLeaseCountsUntilItRunsOut(t *testing.T) {
+	f := newFleet(t)
+	f.observe(f.lease("self", "100", 0))
+	lease := f.lease("other", "99", 0)
+	f.observe(lease)
+	f.deleted(lease)
+	f.want(1, 2, "other")
+	f.observe(f.lease("other", "100", 0)) // it writes its Lease again
+	f.want(2, 2)
+	f.deleted(lease)
+	f.clock.Step(LeaseDuration)
+	f.observe(f.lease("self", "100", 0))
+	f.want(1, 1)
+	if len(f.members) != 1 {
+		t.Errorf("%d replicas are remembered, want 1", len(f.members))
+	}
 }
 
 // A replica that is not heard of counts for as long as its Lease, by the leader's clock, and no longer; whatever the
 // clock of the replica says.
 func TestTheDeadCountUntilTheirLeaseRunsOut(t *testing.T) {
-	for _, skew := range []time.Duration{-time.Hour, 0, time.Hour} {
+	for _, skew := range []time.Duration{-clockError, 0, time.Hour} {
 		f := newFleet(t)
-		f.Observe(f.lease("self", "100", 0))
-		f.Observe(f.lease("dead", "99", skew))
+		f.observe(f.lease("self", "100", 0))
+		f.observe(f.lease("dead", "99", skew))
 		same := f.lease("dead", "99", skew)
 		f.clock.Step(LeaseDuration - time.Millisecond)
-		f.Observe(same) // as a relist of the watch would
-		f.Observe(f.lease("self", "100", 0))
+		f.observe(same) // as a relist of the watch would
+		f.observe(f.lease("self", "100", 0))
 		f.want(1, 2, "dead")
 		f.clock.Step(time.Millisecond)
 		f.want(1, 1)
-		if c := f.Observe(f.lease("dead", "99", skew)); c != Joined {
-			t.Errorf("change %d of a replica that comes back, want that it has joined", c)
-		}
+		f.observe(f.lease("dead", "99", skew))
 		f.want(1, 2, "dead")
 	}
 }
 
-// A leader that cannot renew its own Lease does not hear of the others either.
-func TestALeaderThatIsCutOffSaysNothing(t *testing.T) {
+// Who starts does not wait for those that were dead long before.
+func TestTheLongDeadDoNotCount(t *testing.T) {
 	f := newFleet(t)
-	f.Observe(f.lease("self", "100", 0))
-	f.clock.Step(LeaseDuration)
-	if c := f.Coverage("shop", "100"); c.Known {
-		t.Errorf("coverage %+v, want that it is not known", c)
+	f.observe(f.lease("self", "100", 0))
+	f.observe(f.lease("dead", "99", -LeaseDuration-clockError-time.Second))
+	f.want(1, 1)
+	f.observe(f.lease("slow clock", "99", -LeaseDuration-clockError))
+	f.want(1, 2, "slow clock")
+}
+
+// A watch that has stalled is not taken for the death of the others.
+func TestALeaderThatHearsNothingSaysNothing(t *testing.T) {
+	f := newFleet(t)
+	f.observe(f.lease("other", "99", 0))
+	f.clock.Step(renewPeriod)
+	f.observe(f.lease("self", "100", 0))
+	for range 2 * LeaseDuration / time.Second {
+		f.clock.Step(time.Second)
+		if c := f.Coverage("shop", "100"); c.Known && c.Applied == c.Live {
+			t.Fatalf("coverage %+v after %s: the other is alive, and only the watch stands still", c, f.clock.Since(start))
+		}
 	}
 }
 
 func TestChanges(t *testing.T) {
 	f := newFleet(t)
-	for i, test := range []struct {
-		lease *coordinationv1.Lease
-		want  Change
-	}{
-		{f.lease("a", "1", 0), Joined},
-		{f.lease("a", "2", 0), Unchanged}, // the same renewal
-		{f.lease("a", "1", 1*time.Second), Unchanged},
-		{f.lease("a", "2", 2*time.Second), Progressed},
-		{&coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Name: "not ours"}}, Unchanged},
-	} {
-		if got := f.Observe(test.lease); got != test.want {
-			t.Errorf("%d: change %d, want %d", i, got, test.want)
+	ctx, cancel := context.WithCancel(t.Context())
+	told := 0
+	f.OnChange(ctx, func() { told++ })
+	tells := func(what string, lease *coordinationv1.Lease, want bool) {
+		t.Helper()
+		told = 0
+		if f.observe(lease); (told == 1) != want || told > 1 {
+			t.Errorf("%s tells %d times, want %t", what, told, want)
 		}
 	}
-	unreadable := f.lease("b", "1", 0)
+	tells("a new replica", f.lease("a", "1", 0), true)
+	tells("the same renewal", f.lease("a", "2", 0), false)
+	tells("a renewal", f.lease("a", "1", 1*time.Second), false)
+	tells("progress", f.lease("a", "2", 2*time.Second), true)
+	tells("a Lease that is not ours", &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Name: "not ours"}}, false)
+	gone := f.lease("a", "2", 3*time.Second)
+	gone.Spec.HolderIdentity = nil
+	tells("the end of a replica", gone, true)
+	cancel()
+	for range 1000 {
+		if f.mu.Lock(); len(f.listeners) == 0 {
+			f.mu.Unlock()
+			break
+		}
+		f.mu.Unlock()
+		time.Sleep(time.Millisecond)
+	}
+	tells("a replica after the term has ended", f.lease("b", "1", 0), false)
+}
+
+func TestHostileLeases(t *testing.T) {
+	f := newFleet(t)
+	unreadable := f.lease("b", "100", 0)
 	unreadable.Annotations[appliedAnnotation] = "{"
-	f.Observe(unreadable)
-	f.Observe(f.lease("self", "100", 0))
-	f.want(1, 3, "a", "b")
+	f.observe(unreadable)
+	f.observe(f.lease("self", "100", 0))
+	f.want(1, 2, "b")
 	endless := f.lease("c", "1", 0)
 	endless.Spec.LeaseDurationSeconds = ptr.To[int32](1 << 30)
-	f.Observe(endless)
+	f.observe(endless)
 	if f.clock.Step(2 * LeaseDuration); f.Coverage("shop", "100").Live != 0 {
 		t.Error("a Lease counts for as long as somebody writes into it")
 	}
@@ -127,14 +180,16 @@ func TestChanges(t *testing.T) {
 
 func TestAbandoned(t *testing.T) {
 	f := newFleet(t)
-	f.Observe(f.lease("dead", "1", 0))
-	f.clock.Step(LeaseDuration + abandonedAfter)
-	f.Observe(f.lease("self", "1", 0))
-	if got := f.abandoned(abandonedAfter); len(got) > 0 {
+	f.observe(f.lease("dead", "1", 0))
+	f.observe(f.lease("slow clock", "1", -2*abandonedAfter))
+	f.clock.Step(abandonedAfter)
+	f.observe(f.lease("self", "1", 0))
+	f.observe(f.lease("slow clock", "1", -2*abandonedAfter))
+	if got := f.abandoned(); len(got) > 0 {
 		t.Errorf("%v are abandoned already", got)
 	}
 	f.clock.Step(time.Millisecond)
-	if got := f.abandoned(abandonedAfter); !slices.Equal(got, []string{"dead"}) {
+	if got := f.abandoned(); len(got) != 1 || got[0].Name != "dead" {
 		t.Errorf("%v are abandoned, want the dead one", got)
 	}
 }

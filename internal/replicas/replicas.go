@@ -5,7 +5,8 @@
 //	watch ──► Progress ──► Reporter ──► Lease ──► Fleet (on the leader) ──► Enforced
 //
 // The Lease is renewed while the replica serves anybody, also while it drains, and deleted when it ends. One that ends
-// without a word counts until its Lease has run out.
+// without a word counts until its Lease has run out; so does one that is cut off from the API server, which counts again
+// once it has caught up. A replica lets no token pass before it has a Lease.
 package replicas
 
 import (
@@ -15,7 +16,6 @@ import (
 	"strings"
 	"time"
 
-	coordinationv1 "k8s.io/api/coordination/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/util/rand"
 
@@ -41,15 +41,10 @@ var notInNames = regexp.MustCompile(`[^a-z0-9-]+`)
 // NewName returns a name for the Lease of this process: that of its host, which is the pod's, and a suffix, because a
 // container that was started again must not be taken for the one that has died.
 func NewName() string {
-	host, err := os.Hostname()
-	if err != nil {
+	host, _ := os.Hostname() // without one it has the other name
+	host = strings.Trim(notInNames.ReplaceAllString(strings.ToLower(host), "-"), "-")
+	if host == "" {
 		host = "replica"
 	}
-	host = strings.Trim(notInNames.ReplaceAllString(strings.ToLower(host), "-"), "-")
 	return fmt.Sprintf("%.63s-%s", host, rand.String(5))
-}
-
-// positionOf reads what a replica says in its Lease.
-func positionOf(lease *coordinationv1.Lease) (Position, error) {
-	return decodePosition(lease.Annotations[appliedAnnotation])
 }

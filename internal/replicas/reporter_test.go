@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -27,6 +28,7 @@ type reporting struct {
 	client    kubernetes.Interface
 	namespace string
 	progress  *Progress
+	latest    atomic.Pointer[map[string]string]
 	served    chan struct{}
 	stop      context.CancelFunc
 	ended     chan error
@@ -46,7 +48,9 @@ func report(t *testing.T) *reporting {
 	r := &reporting{T: t, client: client, namespace: namespace.Name, progress: NewProgress(nil), served: make(chan struct{}), ended: make(chan error, 1)}
 	var ctx context.Context
 	ctx, r.stop = context.WithCancel(context.Background())
+	r.latest.Store(&map[string]string{})
 	reporter := &Reporter{
+		Latest: func(context.Context) (map[string]string, error) { return *r.latest.Load(), nil },
 		Leases: client.CoordinationV1(), Namespace: r.namespace, Name: "replica", Progress: r.progress, Served: r.served,
 		Clock: clock.RealClock{},
 	}
@@ -76,7 +80,7 @@ func (r *reporting) reported(version string) func() error {
 		if err != nil {
 			return err
 		}
-		position, err := positionOf(lease)
+		position, err := decodePosition(lease.Annotations[appliedAnnotation])
 		if err == nil && position[""] != version {
 			err = fmt.Errorf("position %v, want %s", position, version)
 		}
@@ -86,14 +90,17 @@ func (r *reporting) reported(version string) func() error {
 
 func TestReporter(t *testing.T) {
 	r := report(t)
-	r.progress.Applied("shop", "7", true)
+	r.progress.Applied(object("a"), "7", true)
 	time.Sleep(4 * reportPause)
 	if _, err := r.lease(); !apierrors.IsNotFound(err) {
 		t.Errorf("error %v, want that there is no Lease before everything is in force", err)
 	}
-	r.progress.Synced()
+	r.latest.Store(&map[string]string{"": "7"})
+	if !r.progress.Synced(t.Context()) {
+		t.Fatal("no token may pass")
+	}
 	r.eventually("the first report", r.reported("7"))
-	r.progress.Applied("shop", "8", true)
+	r.progress.Applied(object("b"), "8", true)
 	r.eventually("the next one", r.reported("8"))
 	lease, err := r.lease()
 	if err != nil {
@@ -105,14 +112,14 @@ func TestReporter(t *testing.T) {
 
 	// It drains: somebody may still be served, so it goes on.
 	r.stop()
-	r.progress.Applied("shop", "9", true)
+	r.progress.Applied(object("c"), "9", true)
 	r.eventually("a report while it drains", r.reported("9"))
 
 	// Somebody has deleted it.
 	if err := r.client.CoordinationV1().Leases(r.namespace).Delete(context.Background(), "replica", metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	r.progress.Applied("shop", "10", true)
+	r.progress.Applied(object("d"), "10", true)
 	r.eventually("a Lease anew", r.reported("10"))
 
 	close(r.served)
@@ -128,7 +135,7 @@ func TestReporter(t *testing.T) {
 func TestReportsAreBundled(t *testing.T) {
 	r := report(t)
 	defer close(r.served)
-	r.progress.Synced()
+	r.progress.Synced(t.Context())
 	r.eventually("the first report", r.reported(""))
 	before, err := r.lease()
 	if err != nil {
@@ -149,7 +156,7 @@ func TestReportsAreBundled(t *testing.T) {
 	const revocations = 1000
 	began := time.Now()
 	for i := range revocations {
-		r.progress.Applied("shop", strconv.Itoa(i+1), true)
+		r.progress.Applied(object(strconv.Itoa(i)), strconv.Itoa(i+1), true)
 		time.Sleep(100 * time.Microsecond)
 	}
 	r.eventually("the last report", r.reported(strconv.Itoa(revocations)))
@@ -160,4 +167,25 @@ func TestReportsAreBundled(t *testing.T) {
 	if most := int(took/reportPause) + 2; writes == 0 || writes > most {
 		t.Errorf("%d writes in %s, want at most %d", writes, took, most)
 	}
+}
+
+// A replica that lags behind the API server has no Lease, and lets no token pass: neither at its start nor when its Lease
+// has run out.
+func TestCatchingUp(t *testing.T) {
+	r := report(t)
+	defer close(r.served)
+	r.progress.Applied(object("a"), "7", true)
+	r.latest.Store(&map[string]string{"": "8"})
+	if r.progress.Synced(ended()) {
+		t.Error("tokens may pass")
+	}
+	time.Sleep(2 * (reportPause + retryPeriod))
+	if _, err := r.lease(); !apierrors.IsNotFound(err) {
+		t.Errorf("error %v, want that there is no Lease", err)
+	}
+	r.progress.Applied(object("b"), "8", true)
+	if !r.progress.Synced(t.Context()) {
+		t.Error("no token may pass")
+	}
+	r.eventually("the first report", r.reported("8"))
 }

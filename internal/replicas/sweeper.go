@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	coordinationv1 "k8s.io/api/coordination/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	coordinationclient "k8s.io/client-go/kubernetes/typed/coordination/v1"
 	"k8s.io/utils/clock"
@@ -13,17 +14,17 @@ import (
 
 const (
 	sweepPeriod = time.Minute
-	// abandonedAfter is how long the Lease of a dead replica is left for people to see.
+	// abandonedAfter is how long the Lease of a dead replica is left for people to see. It is much longer than any clock
+	// should be wrong.
 	abandonedAfter = 10 * time.Minute
 )
 
 // Sweeper deletes the Leases of replicas that have died. It is a manager.Runnable of the leader.
 type Sweeper struct {
-	Leases    coordinationclient.LeasesGetter
-	Namespace string
-	Fleet     *Fleet
-	Clock     clock.Clock
-	Log       logr.Logger
+	Leases coordinationclient.LeasesGetter
+	Fleet  *Fleet
+	Clock  clock.Clock
+	Log    logr.Logger
 }
 
 // Start sweeps until the context ends.
@@ -34,19 +35,22 @@ func (s *Sweeper) Start(ctx context.Context) error {
 			return nil
 		case <-s.Clock.After(sweepPeriod):
 		}
-		for _, name := range s.Fleet.abandoned(abandonedAfter) {
-			s.remove(ctx, name)
+		for _, lease := range s.Fleet.abandoned() {
+			s.remove(ctx, lease)
 		}
 	}
 }
 
-func (s *Sweeper) remove(ctx context.Context, name string) {
+// remove deletes a Lease as it was seen: one that was renewed in between stays.
+func (s *Sweeper) remove(ctx context.Context, lease *coordinationv1.Lease) {
 	ctx, cancel := context.WithTimeout(ctx, reportTimeout)
 	defer cancel()
-	err := s.Leases.Leases(s.Namespace).Delete(ctx, name, metav1.DeleteOptions{})
+	err := s.Leases.Leases(lease.Namespace).Delete(ctx, lease.Name, metav1.DeleteOptions{
+		Preconditions: &metav1.Preconditions{UID: &lease.UID, ResourceVersion: &lease.ResourceVersion},
+	})
 	if ctrlclient.IgnoreNotFound(err) != nil {
-		s.Log.Error(err, "deleting the Lease of a replica that has died", "lease", name)
+		s.Log.Error(err, "deleting the Lease of a replica that has died", "lease", lease.Name)
 		return
 	}
-	s.Fleet.Forget(name)
+	s.Fleet.forget(lease.Name)
 }
