@@ -13,6 +13,12 @@ FUZZTIME ?= 50000x
 # The image that `make image` makes and `make install-manifest` puts in, and its architecture (this machine's if empty).
 IMAGE ?= keyturn:latest
 ARCH  ?=
+# How `make e2e` brings an image to the nodes: a command that is given the path of its archive, such as
+# 'kind load image-archive'. What runs a program where the API server can be reached, if that is not here. And further
+# flags of the suite, such as E2E_FLAGS='-test.run TestEndToEnd/Install -keep'. KUBECONFIG says which cluster.
+E2E_LOAD  ?=
+E2E_RUN   ?=
+E2E_FLAGS ?=
 # Which benchmarks `make bench` runs (a regular expression), and how often.
 BENCH      ?= .
 BENCHCOUNT ?= 1
@@ -30,7 +36,7 @@ assets         = $$(hack/controlplane/assets.sh)
 domain_packages = ./internal/keyring/... ./internal/token/... ./internal/revocation/... ./internal/issuers/... \
 	./internal/session/...
 generated = api/v1alpha1/zz_generated.deepcopy.go config/crd/bases config/rbac/role.yaml charts/keyturn/files/crds \
-	charts/keyturn/files/rbac
+	charts/keyturn/files/rbac docs/api.md
 # The modules besides the operator's own: what is built from them must not become a dependency of the operator.
 modules = hack/controlplane hack/image
 
@@ -47,7 +53,7 @@ run: ## The same, and stay, to be used with kubectl and curl
 	@assets="$(assets)"; go build -o bin/demo ./hack/demo; KUBEBUILDER_ASSETS="$$assets" exec bin/demo -stay
 
 ##@ Test
-.PHONY: test test-short test-race test-image fuzz bench
+.PHONY: test test-short test-race test-image e2e fuzz bench
 test: ## All tests, with a real kube-apiserver and etcd (PKG=./test/api GOTESTFLAGS='-run TestRefused -v' to choose)
 	@assets="$(assets)"; KUBEBUILDER_ASSETS="$$assets" go test $(GOTESTFLAGS) $(PKG)
 test-short: ## The tests that need no control plane
@@ -56,6 +62,15 @@ test-race: ## The tests of the domain packages with the race detector (needs a C
 	@assets="$(assets)"; KUBEBUILDER_ASSETS="$$assets" CGO_ENABLED=1 go test -race $(GOTESTFLAGS) $(domain_packages)
 test-image: ## The tests of what makes the image, which is a module of its own
 	@cd hack/image && go vet ./... && go test $(GOTESTFLAGS) ./...
+e2e: ## The end-to-end suite on the cluster of KUBECONFIG (E2E_LOAD='kind load image-archive'); see test/e2e/doc.go
+	@[ -n "$(E2E_LOAD)" ] || { echo "set E2E_LOAD to what brings an image's archive to the nodes: E2E_LOAD='kind load image-archive'"; exit 1; }
+	@cd hack/image && go build -o ../../bin/image .
+	@bin/image -tag keyturn:e2e -version e2e -out dist/keyturn-e2e-operator.tar $(if $(ARCH),-arch $(ARCH))
+	@bin/image -program e2e-client -tag keyturn-e2e:e2e -version e2e -out dist/keyturn-e2e-client.tar $(if $(ARCH),-arch $(ARCH))
+	@$(E2E_LOAD) "$(CURDIR)/dist/keyturn-e2e-operator.tar"
+	@$(E2E_LOAD) "$(CURDIR)/dist/keyturn-e2e-client.tar"
+	@helm="$(helm)"; go test -c -o bin/e2e.test ./test/e2e; $(E2E_RUN) "$(CURDIR)/bin/e2e.test" -test.v -test.timeout 30m \
+	-operator-image keyturn:e2e -client-image keyturn-e2e:e2e -chart "$(CURDIR)/charts/keyturn" -helm "$$helm" $(E2E_FLAGS)
 fuzz: ## Every fuzz target for a while (FUZZTIME=50000x, or 1m)
 	@hack/fuzz.sh $(FUZZTIME)
 bench: ## Benchmarks (BENCH=. BENCHCOUNT=1)
@@ -77,7 +92,7 @@ verify: verify-format verify-generated verify-tidy verify-config vet lint ## Eve
 verify-format: ## Fail where gofmt -s would change a file
 	@files=$$(git ls-files -co --exclude-standard '*.go' | xargs -r gofmt -s -l); \
 	[ -z "$$files" ] || { printf 'not formatted; run `make fmt`:\n%s\n' "$$files"; exit 1; }
-verify-generated: generate manifests chart ## Generate anew, and fail where that changed a file
+verify-generated: generate manifests chart docs ## Generate anew, and fail where that changed a file
 	@changed=$$(git status --porcelain -- $(generated)); [ -z "$$changed" ] || { git --no-pager diff -- $(generated); \
 	printf 'generated files were not current; they are now: review and commit them\n%s\n' "$$changed"; exit 1; }
 verify-tidy: ## Fail where go mod tidy would change a module, or where a module's content is not what go.sum says
@@ -94,7 +109,7 @@ verify-chart: ## helm lint, with all values of test/charts, and the tests of the
 	@assets="$(assets)"; KEYTURN_HELM="$(helm)" KUBEBUILDER_ASSETS="$$assets" go test $(GOTESTFLAGS) ./test/charts ./hack/chart
 
 ##@ Make
-.PHONY: build generate manifests chart image install-manifest assets helm clean
+.PHONY: build generate manifests chart docs image install-manifest assets helm clean
 build: ## bin/keyturn
 	@go build -trimpath -ldflags "-X main.version=$(VERSION)" -o bin/keyturn ./cmd/keyturn
 generate: ## DeepCopy methods, from the API types
@@ -104,6 +119,8 @@ manifests: ## Custom resources from the API types, and the operator's ClusterRol
 	@gen="$(controller_gen)"; "$$gen" rbac:roleName=manager-role paths="./controllers/...;./internal/...;./cmd/..." output:rbac:dir=config/rbac
 chart: ## What charts/keyturn takes from config: the custom resources, and the rules of its roles
 	@go run ./hack/chart
+docs: ## docs/api.md, from the custom resources and the constants of the API
+	@go run ./hack/docs
 image: ## dist/keyturn-image.tar, for docker load (IMAGE=registry/keyturn:v1 ARCH=arm64 to choose)
 	@cd hack/image && go build -o ../../bin/image .
 	@SOURCE_DATE_EPOCH=$${SOURCE_DATE_EPOCH:-$$(git log -1 --format=%ct 2>/dev/null || echo 0)} \
