@@ -112,7 +112,7 @@ const (
 
 // Condition types of a TokenRevocation, always present. ConditionAccepted is the third.
 const (
-	// ConditionEnforced says that every verifier denies what the revocation names.
+	// ConditionEnforced says that every live replica of the operator denies what the revocation names.
 	ConditionEnforced = "Enforced"
 )
 

@@ -3,11 +3,14 @@ package server
 import (
 	"errors"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"unicode"
 	"unicode/utf8"
+
+	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/keyturn/keyturn/internal/token"
 )
@@ -16,7 +19,7 @@ import (
 const (
 	// maxRequirementBytes is the longest requirement, percent-encoding included.
 	maxRequirementBytes = 4096
-	// maxRequirementValues is the largest number of audiences, and of scopes.
+	// maxRequirementValues is the largest number of issuers, of audiences, and of scopes.
 	maxRequirementValues = 32
 	// maxRequirementsKept bounds the parsed requirements that are remembered. A gateway has a handful.
 	maxRequirementsKept = 1024
@@ -29,8 +32,10 @@ var (
 	errRequirementTooLong  = errors.New("the requirement is longer than 4096 bytes")
 	errRequirementEncoding = errors.New("the requirement is no query string; write it such as " +
 		"audience=shop-api&scope=orders:read, with percent-encoding")
-	errRequirementUnknown = errors.New("the requirement has a parameter that is neither audience nor scope; where the " +
+	errRequirementUnknown = errors.New("the requirement has a parameter that is neither issuer, audience nor scope; where the " +
 		"gateway appends the path and query of its client, use /verify/ or /verify-for/<requirement> as the prefix")
+	errRequirementIssuer = errors.New("the requirement has an issuer that is not the namespace and the name of a " +
+		"TokenIssuer, such as shop/tokens, or more than 32")
 	errRequirementAudience = errors.New("the requirement has an audience that is empty or has control characters, " +
 		"or more than 32")
 	errRequirementScope = errors.New("the requirement has a scope that is empty or has characters that a scope " +
@@ -73,7 +78,7 @@ func (c *requirements) get(raw string) (token.Want, error) {
 	return want, mistake
 }
 
-// parseRequirement reads a query string: audience may repeat, and any of them will do; scope may repeat or hold several
+// parseRequirement reads a query string: issuer and audience may repeat, and any of them will do; scope may repeat or hold several
 // separated by spaces, and all of them are needed. Whatever is not understood is a mistake, never ignored, because the
 // gateway's operator meant something by it.
 func parseRequirement(raw string) (token.Want, error) {
@@ -82,11 +87,14 @@ func parseRequirement(raw string) (token.Want, error) {
 		return token.Want{}, errRequirementEncoding
 	}
 	for name := range values {
-		if name != "audience" && name != "scope" {
+		if name != "issuer" && name != "audience" && name != "scope" {
 			return token.Want{}, errRequirementUnknown
 		}
 	}
-	want := token.Want{Audiences: values["audience"]}
+	want := token.Want{Issuers: values["issuer"], Audiences: values["audience"]}
+	if len(want.Issuers) > maxRequirementValues || slices.ContainsFunc(want.Issuers, notAnIssuer) {
+		return token.Want{}, errRequirementIssuer
+	}
 	if len(want.Audiences) > maxRequirementValues {
 		return token.Want{}, errRequirementAudience
 	}
@@ -103,10 +111,16 @@ func parseRequirement(raw string) (token.Want, error) {
 			want.Scopes = append(want.Scopes, scope)
 		}
 	}
-	if len(want.Audiences) == 0 && len(want.Scopes) == 0 {
+	if len(values) == 0 {
 		return token.Want{}, errRequirementMissing
 	}
 	return want, nil
+}
+
+// notAnIssuer reports that this is not the namespace and the name of an object.
+func notAnIssuer(named string) bool {
+	namespace, name, _ := strings.Cut(named, "/")
+	return len(validation.IsDNS1123Label(namespace)) > 0 || len(validation.IsDNS1123Subdomain(name)) > 0
 }
 
 // validScope is the scope-token of RFC 6749 section 3.3. It can stand in a quoted string of a header as it is.

@@ -11,7 +11,7 @@ import (
 func TestSeenTokenVerifiesWithoutAllocation(t *testing.T) {
 	v := newWorld().verifier()
 	raw := goodToken(t, jose.ES256)
-	want := Want{Audiences: []string{"shop-api"}, Scopes: []string{"orders:read"}}
+	want := Want{Issuers: []string{"bank/tokens", "shop/tokens"}, Audiences: []string{"shop-api"}, Scopes: []string{"orders:read"}}
 	if got := v.Verify(raw, want).Reason; got != Allowed {
 		t.Fatalf("Reason = %s, want %s", got, Allowed)
 	}

@@ -86,7 +86,7 @@ func checkShape(in *input) Reason {
 }
 
 // checkIssuer finds the issuer by what the token says, which is not verified yet. It selects the keys, and each key
-// belongs to one issuer.
+// belongs to one issuer. An audience alone says nothing of who may issue for it: any issuer can.
 func checkIssuer(in *input) Reason {
 	if in.token.claims.Issuer == "" {
 		return ClaimMissing
@@ -97,6 +97,8 @@ func checkIssuer(in *input) Reason {
 		return IssuerUnknown
 	case in.issuer.Revocations == nil:
 		return NotSynced
+	case len(in.want.Issuers) > 0 && !slices.ContainsFunc(in.want.Issuers, in.issuer.is):
+		return IssuerMismatch
 	}
 	return Allowed
 }

@@ -1,6 +1,7 @@
 package token
 
 import (
+	"strings"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
@@ -46,6 +47,12 @@ type Issuer struct {
 	// Refetch, for an external issuer, fetches its keys anew because a token names one that is not in Keys, and returns
 	// the snapshot after it; at most once a second, and waiting for 2 seconds at most. Nil for an issuer of our own.
 	Refetch func(keyID string) *Issuer
+}
+
+// is reports whether this is the issuer that Want.Issuers names so.
+func (i *Issuer) is(named string) bool {
+	namespace, name, _ := strings.Cut(named, "/")
+	return namespace == i.Namespace && name == i.Name
 }
 
 // Directory finds issuers. It is safe for concurrent use and takes no lock.

@@ -19,6 +19,7 @@ const (
 	CriticalUnknown     Reason = "CriticalUnknown"
 	KeyIDMissing        Reason = "KeyIDMissing"
 	IssuerUnknown       Reason = "IssuerUnknown"
+	IssuerMismatch      Reason = "IssuerMismatch"
 	KeysStale           Reason = "KeysStale"
 	KeyUnknown          Reason = "KeyUnknown"
 	KeyRevoked          Reason = "KeyRevoked"

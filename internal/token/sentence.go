@@ -14,6 +14,7 @@ var sentences = map[Reason]string{
 	CriticalUnknown:     "The header of the token marks an extension as critical that is not supported; get one without crit.",
 	KeyIDMissing:        "The header of the token names no key; its issuer must set kid.",
 	IssuerUnknown:       "No issuer is configured for the claim iss of the token; check that the token is meant for this service.",
+	IssuerMismatch:      "The token is of another issuer than those that are accepted here; get one for this service.",
 	KeysStale:           "The keys of the issuer have never been fetched, or for too long not; check the status of its TokenIssuer.",
 	KeyUnknown:          "The key that the token names is not one of its issuer; get a new token.",
 	KeyRevoked:          "The key that signed the token was revoked; get a new token.",

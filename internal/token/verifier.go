@@ -21,6 +21,9 @@ const (
 
 // Want is what a request needs of the token beside its being good.
 type Want struct {
+	// Issuers are those that the token may be of, each as the namespace and the name of its TokenIssuer with a slash in
+	// between. Empty: any that is known.
+	Issuers []string
 	// Audiences are those that the token may be meant for: one of them must be in "aud". Empty: the issuer's default.
 	Audiences []string
 	// Scopes must all be in the token. Empty: the issuer's default.

@@ -39,14 +39,15 @@ func TestRefused(t *testing.T) {
 }
 
 const (
-	duration = `should match '^([0-9]{1,6}(\.[0-9]{1,3})?(h|m|s|ms))+$'`
-	notURL   = "issuerURL must be an absolute https URL, such as https://tokens.example.com/shop"
-	notPlain = "the path of issuerURL must be plain when signing is set: segments of letters, digits, '-', '_', '~' and '.', so that every client spells it the same"
-	notLower = "the host of issuerURL must be in lower case, so that every client spells it the same"
-	noUser   = "issuerURL must have no user name or password in it"
-	noQuery  = "issuerURL must have no query and no fragment (OpenID Connect Discovery 1.0 section 3)"
-	noSlash  = "issuerURL must not end with a slash when signing is set, because paths are appended to it"
-	taken    = "the path of issuerURL must not begin with /verify, /verify-for, /tokenreview or /issuers, which the service itself answers"
+	duration     = `should match '^([0-9]{1,6}(\.[0-9]{1,3})?(h|m|s|ms))+$'`
+	notURL       = "issuerURL must be an absolute https URL, such as https://tokens.example.com/shop"
+	notPlain     = "the path of issuerURL must be plain when signing is set: segments of letters, digits, '-', '_', '~' and '.', so that every client spells it the same"
+	notPlainHost = "the host of issuerURL must be plain when signing is set: letters, digits, '-', '_' and '.', no dot at its end, and no port 443, so that every client spells it the same"
+	notLower     = "the host of issuerURL must be in lower case, so that every client spells it the same"
+	noUser       = "issuerURL must have no user name or password in it"
+	noQuery      = "issuerURL must have no query and no fragment (OpenID Connect Discovery 1.0 section 3)"
+	noSlash      = "issuerURL must not end with a slash when signing is set, because paths are appended to it"
+	taken        = "the path of issuerURL must not begin with /verify, /verify-for, /tokenreview or /issuers, which the service itself answers"
 )
 
 func issuer(field, says string) claim { return claim{"TokenIssuer", field, says} }
