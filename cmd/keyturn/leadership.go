@@ -26,6 +26,8 @@ const (
 	leaseName = "keyturn.dev"
 	// termPause is the pause before this replica stands for election again.
 	termPause = 2 * time.Second
+	// syncPoll is how often it is looked whether this replica knows everything.
+	syncPoll = 10 * time.Millisecond
 	// termTimeout bounds how long the workers of a term that has ended may take to stop.
 	termTimeout = 10 * time.Second
 )
@@ -49,8 +51,16 @@ type leadership struct {
 // NeedLeaderElection says that every replica stands for election.
 func (l *leadership) NeedLeaderElection() bool { return false }
 
-// Start stands for election until the context ends.
+// Start stands for election until the context ends: once this replica knows everything. Before that its controllers could
+// do nothing but ask again and again.
 func (l *leadership) Start(ctx context.Context) error {
+	for !l.registry.Synced() {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-l.clock.After(syncPoll):
+		}
+	}
 	for {
 		err := l.term(ctx)
 		if ctx.Err() != nil {
