@@ -19,35 +19,37 @@ import (
 const (
 	// user is that of the chart and of config/, and no user of any node.
 	user = "65532:65532"
-	// entrypoint is where the operator is in the image.
-	entrypoint  = "/keyturn"
-	description = "The Kubernetes operator for JWT signing keys, sessions, verification and revocation."
 	// rootsPath is where Go's crypto/x509 looks for the authorities to trust. They are for the keys of external issuers.
 	rootsPath = "etc/ssl/certs/ca-certificates.crt"
 )
 
 // contents are what makes an image.
 type contents struct {
+	program               program
 	binary, version, arch string
 	created               time.Time
 }
 
-// assemble makes an image of the operator and of the authorities to trust, and of nothing else: no shell, no package
-// manager, no library. The authorities are a layer of their own, because they change less often than the operator.
+// assemble makes an image of a program and of the authorities to trust, and of nothing else: no shell, no package
+// manager, no library. The authorities are a layer of their own, because they change less often than the program.
 func assemble(c contents) (v1.Image, error) {
-	operator, err := os.ReadFile(c.binary)
+	executable, err := os.ReadFile(c.binary)
 	if err != nil {
-		return nil, fmt.Errorf("reading the operator: %w", err)
+		return nil, fmt.Errorf("reading the %s: %w", c.program.what, err)
+	}
+	ports := map[string]struct{}{}
+	for _, port := range c.program.ports {
+		ports[port] = struct{}{}
 	}
 	// Reading the configuration of the image and writing it back leaves no field of ours out.
 	image, err := mutate.ConfigFile(empty.Image, &v1.ConfigFile{
 		OS: "linux", Architecture: c.arch, Created: v1.Time{Time: c.created}, RootFS: v1.RootFS{Type: "layers"},
 		Config: v1.Config{
-			User: user, Entrypoint: []string{entrypoint}, WorkingDir: "/",
-			ExposedPorts: map[string]struct{}{"8443/tcp": {}, "8080/tcp": {}, "8081/tcp": {}},
+			User: user, Entrypoint: []string{c.program.entrypoint}, WorkingDir: "/",
+			ExposedPorts: ports,
 			Labels: map[string]string{
-				"org.opencontainers.image.title":       "Keyturn",
-				"org.opencontainers.image.description": description,
+				"org.opencontainers.image.title":       c.program.title,
+				"org.opencontainers.image.description": c.program.description,
 				"org.opencontainers.image.licenses":    "Apache-2.0",
 				"org.opencontainers.image.version":     c.version,
 			},
@@ -62,7 +64,7 @@ func assemble(c contents) (v1.Image, error) {
 		mode      int64
 	}{
 		{rootsPath, "the authorities to trust", roots(), 0o444},
-		{entrypoint[1:], "the operator", operator, 0o555},
+		{c.program.entrypoint[1:], "the " + c.program.what, executable, 0o555},
 	} {
 		layer, err := layerOf(file.path, file.content, file.mode, c.created)
 		if err != nil {

@@ -23,7 +23,8 @@ import (
 func made(t *testing.T, text string, change func(*contents)) (image v1.Image, archive []byte) {
 	t.Helper()
 	c := contents{
-		binary: filepath.Join(t.TempDir(), "any-name"), version: "v1.2.3", arch: "amd64", created: time.Unix(1_700_000_000, 0),
+		program: programs["operator"],
+		binary:  filepath.Join(t.TempDir(), "any-name"), version: "v1.2.3", arch: "amd64", created: time.Unix(1_700_000_000, 0),
 	}
 	if err := os.WriteFile(c.binary, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
@@ -71,6 +72,7 @@ func TestTheSameContentGivesTheSameImage(t *testing.T) {
 		"version":      func(c *contents) { c.version = "v1.2.4" },
 		"architecture": func(c *contents) { c.arch = "arm64" },
 		"time":         func(c *contents) { c.created = c.created.Add(time.Second) },
+		"program":      func(c *contents) { c.program = programs["e2e-client"] },
 	} {
 		if other, _ := made(t, "operator", change); digest(t, other) == digest(t, first) {
 			t.Errorf("another %s has the same digest", what)
@@ -134,7 +136,7 @@ func TestDockerfileMakesTheSame(t *testing.T) {
 	}
 	for _, line := range []string{
 		"USER " + user,
-		`ENTRYPOINT ["` + entrypoint + `"]`,
+		`ENTRYPOINT ["` + programs["operator"].entrypoint + `"]`,
 		"COPY --from=build /" + rootsPath + " /" + rootsPath,
 		"EXPOSE 8443 8080 8081",
 	} {
@@ -149,6 +151,28 @@ func TestDockerfileMakesTheSame(t *testing.T) {
 	}
 	if hosts := regexp.MustCompile(`[a-z0-9-]+\.[a-z]{2,}/`).FindAllString(string(document), -1); hosts != nil {
 		t.Errorf("the Dockerfile names hosts, %v: which registry to use is for who builds to say", hosts)
+	}
+}
+
+// TestPrograms holds the images to what starts them: the source is there, and is a program.
+func TestPrograms(t *testing.T) {
+	for name, p := range programs {
+		files, err := filepath.Glob(filepath.Join("..", "..", p.source, "*.go"))
+		if err != nil || len(files) == 0 {
+			t.Errorf("%s: no Go files in %s (%v)", name, p.source, err)
+		}
+		image, _ := made(t, "program", func(c *contents) { c.program = p })
+		config, err := image.ConfigFile()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Join(config.Config.Entrypoint, " ") != p.entrypoint || len(config.Config.ExposedPorts) != len(p.ports) ||
+			config.Config.Labels["org.opencontainers.image.title"] != p.title {
+			t.Errorf("%s: the configuration is %+v, want that of %+v", name, config.Config, p)
+		}
+	}
+	if _, err := programNamed("kernel"); err == nil || !strings.Contains(err.Error(), "e2e-client, operator") {
+		t.Errorf("an unknown program: %v, want an error that lists the known ones", err)
 	}
 }
 

@@ -1,6 +1,6 @@
-// Command image builds the operator and writes its container image, without a container engine, as an archive that
-// `docker load`, `podman load` and `ctr images import` read. The same source, version and epoch give the same image, to
-// the byte: nothing in it depends on the machine that it is made on.
+// Command image builds the operator, or another program of the clone, and writes its container image, without a container
+// engine, as an archive that `docker load`, `podman load` and `ctr images import` read. The same source, version and epoch
+// give the same image, to the byte: nothing in it depends on the machine that it is made on.
 //
 //	make image        # dist/keyturn-image.tar
 //
@@ -36,11 +36,16 @@ func main() {
 func run(ctx context.Context, arguments []string) error {
 	flags := flag.NewFlagSet("image", flag.ContinueOnError)
 	root := flags.String("root", ".", "the root of the clone")
+	programName := flags.String("program", "operator", "what the image is of: operator, or e2e-client for what the end-to-end suite runs in pods")
 	out := flags.String("out", filepath.Join("dist", "keyturn-image.tar"), "the archive to write")
 	tag := flags.String("tag", "keyturn:latest", "the name and tag of the image")
-	version := flags.String("version", "dev", "the version that the operator prints, and a label of the image")
+	version := flags.String("version", "dev", "the version that the program prints, and a label of the image")
 	arch := flags.String("arch", runtime.GOARCH, "the architecture, in Go's words: amd64 or arm64")
 	if err := flags.Parse(arguments); err != nil {
+		return err
+	}
+	chosen, err := programNamed(*programName)
+	if err != nil {
 		return err
 	}
 	reference, err := name.NewTag(*tag)
@@ -57,11 +62,11 @@ func run(ctx context.Context, arguments []string) error {
 		return fmt.Errorf("making a folder to build in: %w", err)
 	}
 	defer func() { _ = os.RemoveAll(folder) }()
-	binary := filepath.Join(folder, "keyturn")
-	if err := compile(ctx, *root, binary, *version, *arch); err != nil {
+	binary := filepath.Join(folder, "program")
+	if err := compile(ctx, chosen, *root, binary, *version, *arch); err != nil {
 		return err
 	}
-	image, err := assemble(contents{binary: binary, version: *version, arch: *arch, created: created})
+	image, err := assemble(contents{program: chosen, binary: binary, version: *version, arch: *arch, created: created})
 	if err != nil {
 		return err
 	}
