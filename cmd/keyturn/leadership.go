@@ -26,8 +26,6 @@ const (
 	leaseName = "keyturn.dev"
 	// termPause is the pause before this replica stands for election again.
 	termPause = 2 * time.Second
-	// syncPoll is how often it is looked whether this replica knows everything.
-	syncPoll = 10 * time.Millisecond
 	// termTimeout bounds how long the workers of a term that has ended may take to stop.
 	termTimeout = 10 * time.Second
 )
@@ -54,12 +52,8 @@ func (l *leadership) NeedLeaderElection() bool { return false }
 // Start stands for election until the context ends: once this replica knows everything. Before that its controllers could
 // do nothing but ask again and again.
 func (l *leadership) Start(ctx context.Context) error {
-	for !l.registry.Synced() {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-l.clock.After(syncPoll):
-		}
+	if !awaitSync(ctx, l.registry, l.clock) {
+		return nil
 	}
 	for {
 		err := l.term(ctx)

@@ -39,6 +39,8 @@ import (
 const (
 	// The API server's own priority and fairness limits this client; these only keep a mistake from flooding it.
 	requestsPerSecond, requestBurst = 100, 200
+	// syncPoll is how often it is looked whether this replica knows everything.
+	syncPoll = 10 * time.Millisecond
 	// shutdownTimeout must last longer than the HTTPS server's delay and drain together.
 	shutdownTimeout = 50 * time.Second
 )
@@ -91,6 +93,7 @@ func addEverything(
 		Publications:   registry,
 		Authorities:    registry,
 		Endpoints:      sessions.endpoints,
+		Await:          func(ctx context.Context) bool { return awaitSync(ctx, registry, clock.RealClock{}) },
 		BindAddress:    o.bindAddress,
 		TLS:            o.tls,
 		TrustedProxies: resolved.trustedProxies,
@@ -199,6 +202,18 @@ func externalOptions(config *rest.Config, allowed []netip.Prefix) (issuers.Exter
 		return issuers.ExternalOptions{}, fmt.Errorf("the connection to the API server: %w", err)
 	}
 	return issuers.ExternalOptions{AllowedInternal: allowed, ClusterURL: base.String(), ClusterTransport: transport}, nil
+}
+
+// awaitSync waits until this replica knows everything; false if the context ends before.
+func awaitSync(ctx context.Context, registry *issuers.Registry, clk clock.Clock) bool {
+	for !registry.Synced() {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-clk.After(syncPoll):
+		}
+	}
+	return true
 }
 
 func syncedCheck(registry *issuers.Registry) healthz.Checker {

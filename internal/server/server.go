@@ -64,6 +64,10 @@ type Options struct {
 	Authorities issuers.Authorities
 	Endpoints   Endpoints
 
+	// Await is waited for before anything is listened on; false ends Start. A connection that is refused makes a gateway
+	// turn to another replica, while an answer by one that knows nothing yet would deny good tokens. Default: nothing.
+	Await func(context.Context) bool
+
 	// BindAddress is the TCP address to listen on. Default: DefaultBindAddress.
 	BindAddress string
 	// Listener is used in place of BindAddress, and closed when serving ends.
@@ -170,6 +174,9 @@ func (s *Server) ForgetIssuer(namespace, name string) { s.metrics.forgetIssuer(n
 // way are waited for. It can be called once.
 func (s *Server) Start(ctx context.Context) error {
 	defer close(s.served)
+	if s.options.Await != nil && !s.options.Await(ctx) {
+		return nil
+	}
 	if err := s.metrics.register(s.options.Registerer); err != nil {
 		return err
 	}

@@ -113,6 +113,41 @@ func (v *slowVerifier) Verify(raw string, want token.Want) token.Result {
 	return v.fake.Verify(raw, want)
 }
 
+// A replica that knows nothing yet refuses connections, so that a gateway turns to another one.
+func TestNothingIsListenedOnTooEarly(t *testing.T) {
+	listener := loopback(t)
+	address := listener.Addr().String()
+	if err := listener.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for name, known := range map[string]bool{"it comes to know everything": true, "it ends before": false} {
+		options := testOptions()
+		awaited := make(chan bool)
+		options.BindAddress, options.ShutdownDelay = address, -1
+		options.Await = func(context.Context) bool { return <-awaited }
+		server := New(options)
+		ctx, stop := context.WithCancel(context.Background())
+		ended := make(chan error, 1)
+		go func() { ended <- server.Start(ctx) }()
+		if conn, err := net.Dial("tcp", address); err == nil {
+			_ = conn.Close()
+			t.Errorf("%s: a connection is accepted before", name)
+		}
+		if server.Ready(nil) == nil {
+			t.Errorf("%s: ready before", name)
+		}
+		awaited <- known
+		if known {
+			eventually(t, "it is ready", func() bool { return server.Ready(nil) == nil })
+		}
+		stop()
+		if err := <-ended; err != nil {
+			t.Errorf("%s: Start: %v", name, err)
+		}
+		<-server.Served()
+	}
+}
+
 func TestReadyBeforeTheStart(t *testing.T) {
 	if err := New(testOptions()).Ready(nil); err == nil {
 		t.Error("ready before it has started")
