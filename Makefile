@@ -13,6 +13,8 @@ FUZZTIME ?= 50000x
 # The image that `make image` makes and `make install-manifest` puts in, and its architecture (this machine's if empty).
 IMAGE ?= keyturn:latest
 ARCH  ?=
+# What the image is of, if not the operator: signer or e2e-client.
+PROGRAM ?=
 # How `make e2e` brings an image to the nodes: a command that is given the path of its archive, such as
 # 'kind load image-archive'. What runs a program where the API server can be reached, if that is not here. And further
 # flags of the suite, such as E2E_FLAGS='-test.run TestEndToEnd/Install -keep'. KUBECONFIG says which cluster.
@@ -121,10 +123,11 @@ chart: ## What charts/keyturn takes from config: the custom resources, and the r
 	@go run ./hack/chart
 docs: ## docs/api.md, from the custom resources and the constants of the API
 	@go run ./hack/docs
-image: ## dist/keyturn-image.tar, for docker load (IMAGE=registry/keyturn:v1 ARCH=arm64 to choose)
+image: ## dist/keyturn-image.tar, for docker load (IMAGE=registry/keyturn:v1 ARCH=arm64 to choose); PROGRAM=signer for the example
 	@cd hack/image && go build -o ../../bin/image .
 	@SOURCE_DATE_EPOCH=$${SOURCE_DATE_EPOCH:-$$(git log -1 --format=%ct 2>/dev/null || echo 0)} \
-	bin/image -tag $(IMAGE) -version $(VERSION) $(if $(ARCH),-arch $(ARCH))
+	bin/image -tag $(IMAGE) -version $(VERSION) $(if $(ARCH),-arch $(ARCH)) \
+	$(if $(PROGRAM),-program $(PROGRAM) -out dist/$(PROGRAM)-image.tar)
 install-manifest: ## dist/install.yaml, for kubectl apply (IMAGE=registry/keyturn:v1 to choose the image)
 	@mkdir -p dist; assets="$(assets)"; hack/install-manifest.sh "$$assets/kubectl" $(IMAGE) >dist/install.yaml
 assets: ## Get kube-apiserver, etcd and kubectl, and print their folder

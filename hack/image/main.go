@@ -36,7 +36,7 @@ func main() {
 func run(ctx context.Context, arguments []string) error {
 	flags := flag.NewFlagSet("image", flag.ContinueOnError)
 	root := flags.String("root", ".", "the root of the clone")
-	programName := flags.String("program", "operator", "what the image is of: operator, or e2e-client for what the end-to-end suite runs in pods")
+	programName := flags.String("program", "operator", "what the image is of: operator; signer, the example of a workload; or e2e-client, which the end-to-end suite runs in pods")
 	out := flags.String("out", filepath.Join("dist", "keyturn-image.tar"), "the archive to write")
 	tag := flags.String("tag", "keyturn:latest", "the name and tag of the image")
 	version := flags.String("version", "dev", "the version that the program prints, and a label of the image")

@@ -24,6 +24,10 @@ var programs = map[string]program{
 		description: "The Kubernetes operator for JWT signing keys, sessions, verification and revocation.",
 		ports:       []string{"8443/tcp", "8080/tcp", "8081/tcp"},
 	},
+	"signer": {
+		what: "example of a workload", source: "./examples/signer", entrypoint: "/signer", title: "Keyturn example: signer",
+		description: "Signs a token with the key that Keyturn keeps in a Secret, and prints it.",
+	},
 	"e2e-client": {
 		what: "client of the end-to-end suite", source: "./test/e2e/client", entrypoint: "/client", title: "Keyturn end-to-end client",
 		description: "Mints, verifies and revokes tokens in the end-to-end suite of Keyturn, and breaks the cluster there.",
