@@ -75,7 +75,7 @@ func TestRevocationOfARefreshKeyThatIsNotThere(t *testing.T) {
 		revocation := w.revoke(name, "shop", key(id))
 		w.reconcile("shop")
 		r.assessed(revocation)
-		w.wantRevocation(name, v1alpha1.ConditionEnforced, metav1.ConditionTrue, v1alpha1.ReasonKeyNotFound)
+		w.wantRevocation(name, v1alpha1.ConditionEnforced, metav1.ConditionFalse, v1alpha1.ReasonKeyNotFound)
 	}
 	w.wantRefreshKeys("shop", bad)
 }

@@ -147,7 +147,8 @@ func (r *TokenRevocationReconciler) assessWebhook(object *v1alpha1.TokenRevocati
 		r.assessExpiry(&state, object, issuer)
 	case ownKey && !r.Verifiers.KeyDropped(name, object.Spec.KeyID):
 		// Most likely a mistake, and a costly one. The revocation stays until somebody has looked at it.
-		state.enforced = condition(v1alpha1.ConditionEnforced, true, v1alpha1.ReasonKeyNotFound,
+		// Who waits for it to be enforced must not believe that the leak is over.
+		state.enforced = condition(v1alpha1.ConditionEnforced, false, v1alpha1.ReasonKeyNotFound,
 			"The webhook denies the key id, but the TokenIssuer has no such key and has dropped none. Compare the id with the ACTIVE-KEY, status.keys and status.refreshKeys of the TokenIssuer, and delete this revocation if it is a mistake.")
 	default:
 		r.assessExpiry(&state, object, issuer)
@@ -241,11 +242,16 @@ func (r *TokenRevocationReconciler) updateStatus(ctx context.Context, object *v1
 	if client.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("writing the status: %w", err)
 	}
-	if err == nil && meta.IsStatusConditionTrue(object.Status.Conditions, v1alpha1.ConditionEnforced) &&
-		!meta.IsStatusConditionTrue(before.Status.Conditions, v1alpha1.ConditionEnforced) {
+	if err == nil && denies(object) && !denies(before) {
 		r.record(object, state.issuerURL)
 	}
 	return nil
+}
+
+// denies says whether the API says that something is denied: also a key id that the issuer does not have.
+func denies(object *v1alpha1.TokenRevocation) bool {
+	c := meta.FindStatusCondition(object.Status.Conditions, v1alpha1.ConditionEnforced)
+	return c != nil && (c.Status == metav1.ConditionTrue || c.Reason == v1alpha1.ReasonKeyNotFound)
 }
 
 // record writes to the audit log that a revocation has come into force.

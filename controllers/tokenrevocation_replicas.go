@@ -130,13 +130,13 @@ func (w *waiting) begin(object *v1alpha1.TokenRevocation, now time.Time) waited 
 	return met
 }
 
-// end stops waiting for what is enforced. Of anything else it says whether it is time to write it down: not at once, and
+// end stops waiting for what is decided. Of anything else it says whether it is time to write it down: not at once, and
 // not each time that a replica comes or goes.
 func (w *waiting) end(object *v1alpha1.TokenRevocation, state *assessment, now time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	name := client.ObjectKeyFromObject(object)
-	if state.enforced.Status == metav1.ConditionTrue {
+	if state.enforced.Reason != v1alpha1.ReasonNotYetApplied {
 		delete(w.known, name)
 		return
 	}

@@ -141,7 +141,7 @@ func TestRevocationOfAKeyThatIsNotThere(t *testing.T) {
 	r.wantSoon(raw, token.Allowed)
 	revocation := w.revoke("mistyped", "shop", key("no-such-key"))
 	r.assessed(revocation)
-	w.wantRevocation("mistyped", v1alpha1.ConditionEnforced, metav1.ConditionTrue, v1alpha1.ReasonKeyNotFound)
+	w.wantRevocation("mistyped", v1alpha1.ConditionEnforced, metav1.ConditionFalse, v1alpha1.ReasonKeyNotFound)
 	if expiresAt := w.revocation("mistyped").Status.ExpiresAt; expiresAt != nil {
 		t.Errorf("expiresAt = %v, want none: nobody would ever see the mistake", expiresAt)
 	}

@@ -10,7 +10,9 @@ import (
 	"github.com/go-logr/logr"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/resourceversion"
+	metav1config "k8s.io/client-go/applyconfigurations/meta/v1"
 	coordinationclient "k8s.io/client-go/kubernetes/typed/coordination/v1"
 	toolscache "k8s.io/client-go/tools/cache"
 	"k8s.io/utils/clock"
@@ -75,8 +77,18 @@ func (f *fleet) join(mgr manager.Manager, watching *issuers.WatcherOptions, log 
 	return errors.Join(mgr.Add(f.members), mgr.Add(&replicas.Reporter{
 		Leases: leases, Namespace: f.options.leaderNamespace, Name: self, Progress: f.progress, Served: watching.Served,
 		Latest: latestRevocations(mgr.GetAPIReader(), f.options.namespaces),
+		Owner:  owner(),
 		Clock:  clock.RealClock{}, Log: log.WithName("replicas"),
 	}))
+}
+
+// owner is the pod, as its environment names it; nil outside of one.
+func owner() *metav1config.OwnerReferenceApplyConfiguration {
+	name, uid := os.Getenv("POD_NAME"), os.Getenv("POD_UID")
+	if name == "" || uid == "" {
+		return nil
+	}
+	return metav1config.OwnerReference().WithAPIVersion("v1").WithKind("Pod").WithName(name).WithUID(types.UID(uid))
 }
 
 // latestRevocations asks for the metadata of all TokenRevocations, page by page.

@@ -9,6 +9,7 @@ import (
 	"github.com/go-logr/logr"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	coordinationconfig "k8s.io/client-go/applyconfigurations/coordination/v1"
+	metav1config "k8s.io/client-go/applyconfigurations/meta/v1"
 	coordinationclient "k8s.io/client-go/kubernetes/typed/coordination/v1"
 	"k8s.io/utils/clock"
 	ctrlclient "sigs.k8s.io/controller-runtime/pkg/client"
@@ -32,6 +33,9 @@ type Reporter struct {
 	// Namespace and Name are those of the Lease.
 	Namespace, Name string
 	Progress        *Progress
+	// Owner is the pod, with which the Lease goes if it cannot be deleted at the end, such as when the rights have gone
+	// first. Nil outside of a pod.
+	Owner *metav1config.OwnerReferenceApplyConfiguration
 	// Latest asks the API server, and no cache, for the latest versions of TokenRevocations, by watch.
 	Latest func(context.Context) (map[string]string, error)
 	// Served is closed when this replica serves nobody any more, which is after the context of Start has ended.
@@ -136,6 +140,9 @@ func (r *Reporter) write(ctx context.Context, holder string, position Position) 
 			WithHolderIdentity(holder).
 			WithLeaseDurationSeconds(int32(LeaseDuration / time.Second)).
 			WithRenewTime(metav1.NewMicroTime(r.Clock.Now())))
+	if r.Owner != nil {
+		lease.WithOwnerReferences(r.Owner)
+	}
 	if _, err := r.Leases.Leases(r.Namespace).Apply(ctx, lease, metav1.ApplyOptions{FieldManager: fieldOwner, Force: true}); err != nil {
 		return fmt.Errorf("writing the Lease %s/%s: %w", r.Namespace, r.Name, err)
 	}
