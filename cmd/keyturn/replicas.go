@@ -11,7 +11,6 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/util/resourceversion"
 	metav1config "k8s.io/client-go/applyconfigurations/meta/v1"
 	coordinationclient "k8s.io/client-go/kubernetes/typed/coordination/v1"
 	toolscache "k8s.io/client-go/tools/cache"
@@ -39,7 +38,8 @@ func podNamespace() (string, error) {
 
 // fleet is how this replica and the others know of each other. Without an election there are no others.
 type fleet struct {
-	options  *options
+	options *options
+	// progress is nil without an election: nobody would report it, nor ever take back what is announced to it.
 	progress *replicas.Progress
 
 	// What follows is there once it has joined.
@@ -48,6 +48,9 @@ type fleet struct {
 }
 
 func newFleet(o *options) *fleet {
+	if !o.leaderElect {
+		return &fleet{options: o}
+	}
 	return &fleet{options: o, progress: replicas.NewProgress(o.namespaces)}
 }
 
@@ -56,7 +59,7 @@ func (f *fleet) received(object any) (any, error) {
 	if gone, ok := object.(toolscache.DeletedFinalStateUnknown); ok {
 		object = gone.Obj
 	}
-	if accessor, err := meta.Accessor(object); err == nil {
+	if accessor, err := meta.Accessor(object); err == nil && f.progress != nil {
 		f.progress.Received(client.ObjectKey{Namespace: accessor.GetNamespace(), Name: accessor.GetName()}, accessor.GetResourceVersion())
 	}
 	return cache.TransformStripManagedFields()(object)
@@ -64,7 +67,7 @@ func (f *fleet) received(object any) (any, error) {
 
 // join has this replica say how far it is with what it watches, and listen to what the others say.
 func (f *fleet) join(mgr manager.Manager, watching *issuers.WatcherOptions, log logr.Logger) error {
-	if !f.options.leaderElect {
+	if f.progress == nil {
 		return nil
 	}
 	leases, err := coordinationclient.NewForConfig(mgr.GetConfig())
@@ -108,7 +111,7 @@ func latestRevocations(reader client.Reader, namespaces []string) func(context.C
 				}
 				for i := range list.Items {
 					version := list.Items[i].ResourceVersion
-					if order, err := resourceversion.CompareResourceVersion(version, latest[namespace]); err != nil || order > 0 {
+					if replicas.Later(version, latest[namespace]) {
 						latest[namespace] = version
 					}
 				}

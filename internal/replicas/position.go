@@ -33,8 +33,8 @@ func (p Position) Reached(namespace, version string) bool {
 	return err == nil && order > 0
 }
 
-// later reports whether version a came after b. What cannot be compared did.
-func later(a, b string) bool {
+// Later reports whether version a came after b. What cannot be compared did.
+func Later(a, b string) bool {
 	if a == b {
 		return false
 	}

@@ -46,7 +46,7 @@ func NewProgress(namespaces []string) *Progress {
 func (p *Progress) Received(name types.NamespacedName, version string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if later(version, p.applied[p.watch(name.Namespace)]) {
+	if Later(version, p.applied[p.watch(name.Namespace)]) {
 		p.pending[name] = version
 	}
 }
@@ -57,10 +57,10 @@ func (p *Progress) Applied(name types.NamespacedName, version string, awaited bo
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	watch := p.watch(name.Namespace)
-	if later(version, p.applied[watch]) {
+	if Later(version, p.applied[watch]) {
 		p.applied[watch] = version
 	}
-	if pending, waits := p.pending[name]; waits && !later(pending, version) {
+	if pending, waits := p.pending[name]; waits && !Later(pending, version) {
 		delete(p.pending, name)
 	}
 	if awaited && p.synced {
@@ -121,7 +121,7 @@ func (p *Progress) report() (Position, bool) {
 	first := map[string]string{}
 	for name, version := range p.pending {
 		watch := p.watch(name.Namespace)
-		if least, waits := first[watch]; !waits || later(least, version) {
+		if least, waits := first[watch]; !waits || Later(least, version) {
 			first[watch] = version
 		}
 	}

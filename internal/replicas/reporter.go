@@ -87,7 +87,7 @@ func (r *Reporter) report(ctx context.Context, position Position) error {
 			}
 		}
 	}
-	if err := r.renew(ctx, position); err != nil {
+	if err := r.write(ctx, r.Name, position); err != nil {
 		return err
 	}
 	r.renewed = r.Clock.Now()
@@ -126,12 +126,7 @@ func (r *Reporter) pause(wait time.Duration, urgent <-chan struct{}) bool {
 	return true
 }
 
-// renew writes the Lease in one request, whether it exists or not.
-func (r *Reporter) renew(ctx context.Context, position Position) error {
-	return r.write(ctx, r.Name, position)
-}
-
-// write writes the Lease. Without a holder it says that this replica serves nobody any more.
+// write writes the Lease in one request, whether it exists or not. Without a holder it says that this replica serves nobody any more.
 func (r *Reporter) write(ctx context.Context, holder string, position Position) error {
 	lease := coordinationconfig.Lease(r.Name, r.Namespace).
 		WithLabels(map[string]string{v1alpha1.LabelComponent: v1alpha1.ComponentReplica}).
