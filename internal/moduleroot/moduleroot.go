@@ -7,19 +7,22 @@ import (
 	"path/filepath"
 )
 
-// Find returns the folder of go.mod, found upwards from the working directory, which go test sets to the package's own
+// marker is a file that only the root of a clone has: folders such as hack/image have a go.mod of their own.
+const marker = "PROJECT"
+
+// Find returns the root of the clone, found upwards from the working directory, which go test sets to the package's own
 // folder.
 func Find() (string, error) {
 	start, err := os.Getwd()
 	if err != nil {
-		return "", fmt.Errorf("looking for go.mod: %w", err)
+		return "", fmt.Errorf("looking for the root of the clone: %w", err)
 	}
 	for folder := start; ; folder = filepath.Dir(folder) {
-		if _, err := os.Stat(filepath.Join(folder, "go.mod")); err == nil {
+		if _, err := os.Stat(filepath.Join(folder, marker)); err == nil {
 			return folder, nil
 		}
 		if folder == filepath.Dir(folder) {
-			return "", fmt.Errorf("looking for go.mod upwards from %s: there is none; run this in a clone of the repository", start)
+			return "", fmt.Errorf("looking for %s upwards from %s: there is none; run this in a clone of the repository", marker, start)
 		}
 	}
 }

@@ -83,12 +83,12 @@ func (b *browser) stop() {
 
 // tab is a tab of the browser.
 type tab struct {
-	*testing.T
+	testing.TB
 	ctx context.Context
 }
 
 // newTab opens a tab in a new profile: without a cookie, a cache or anything of another test.
-func newTab(t *testing.T) *tab {
+func newTab(t testing.TB) *tab {
 	t.Helper()
 	path := find()
 	if path == "" {
@@ -105,15 +105,15 @@ func newTab(t *testing.T) *tab {
 func (b *tab) another() *tab {
 	b.Helper()
 	ctx, cancel := chromedp.NewContext(b.ctx)
-	return startTab(ctx, b.T, cancel)
+	return startTab(ctx, b.TB, cancel)
 }
 
-func startTab(ctx context.Context, t *testing.T, cancel context.CancelFunc) *tab {
+func startTab(ctx context.Context, t testing.TB, cancel context.CancelFunc) *tab {
 	t.Helper()
 	t.Cleanup(cancel)
 	ctx, end := context.WithTimeout(ctx, deadline)
 	t.Cleanup(end)
-	b := &tab{T: t, ctx: ctx}
+	b := &tab{TB: t, ctx: ctx}
 	b.run(chromedp.EmulateViewport(1100, 900))
 	return b
 }
@@ -150,7 +150,7 @@ func try[T any](b *tab, expression string) (T, error) {
 // wantTrue waits until an expression is true in the page.
 func (b *tab) wantTrue(expression string) {
 	b.Helper()
-	testoperator.Eventually(b.T, expression, func() error {
+	testoperator.Eventually(b.TB, expression, func() error {
 		is, err := try[bool](b, "Promise.resolve("+expression+").then(Boolean)")
 		if err == nil && !is {
 			err = errors.New("it is false")

@@ -37,7 +37,7 @@ func TestFlow(t *testing.T) {
 	s := newStack(t)
 	for _, test := range []struct {
 		name string
-		run  func(*stack)
+		run  func(*testing.T, *stack)
 	}{
 		{"log in, call, load again", loginAndReload},
 		{"a wrong password", wrongPassword},
@@ -48,7 +48,7 @@ func TestFlow(t *testing.T) {
 		{"pages of other origins", otherOrigins},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			test.run(s.of(t))
+			test.run(t, s.of(t))
 		})
 	}
 }
@@ -56,7 +56,7 @@ func TestFlow(t *testing.T) {
 // logIn opens the page in a new profile and logs in with its form.
 func (s *stack) logIn() *tab {
 	s.Helper()
-	b := newTab(s.T)
+	b := newTab(s.TB)
 	b.open(s.url)
 	b.logIn(password)
 	b.wantTrue(showsSession)
@@ -69,8 +69,8 @@ func (b *tab) logIn(password string) {
 	b.run(chromedp.SetValue("#username", user), chromedp.SetValue("#password", password), chromedp.Click("#login button"))
 }
 
-func loginAndReload(s *stack) {
-	b := newTab(s.T)
+func loginAndReload(_ *testing.T, s *stack) {
+	b := newTab(s.TB)
 	b.open(s.url)
 	b.wantTrue(showsLogin)
 	b.screenshots("login")
@@ -87,8 +87,8 @@ func loginAndReload(s *stack) {
 	b.wantTrue(logShows("Got a new access token with the cookie."))
 }
 
-func wrongPassword(s *stack) {
-	b := newTab(s.T)
+func wrongPassword(_ *testing.T, s *stack) {
+	b := newTab(s.TB)
 	b.open(s.url)
 	b.logIn("wrong")
 	b.wantTrue(`!document.getElementById('problem').hidden`)
@@ -97,7 +97,7 @@ func wrongPassword(s *stack) {
 	b.wantTrue(showsSession)
 }
 
-func renewal(s *stack) {
+func renewal(_ *testing.T, s *stack) {
 	b := s.logIn()
 	b.wantTrue(`document.getElementById('countdown').textContent === 'expired'`)
 	n := len(s.since(0))
@@ -115,7 +115,7 @@ func renewal(s *stack) {
 	}
 }
 
-func twoTabs(s *stack) {
+func twoTabs(_ *testing.T, s *stack) {
 	one := s.logIn()
 	two := one.another()
 	two.open(s.url)
@@ -138,7 +138,7 @@ func twoTabs(s *stack) {
 
 // everywhere ends the session of another browser, whose access token is denied before it expires. The same user can
 // log in again at once.
-func everywhere(s *stack) {
+func everywhere(_ *testing.T, s *stack) {
 	here, elsewhere := s.logIn(), s.logIn()
 	here.run(chromedp.Click("#everywhere"))
 	here.wantTrue(showsLogin)
@@ -151,7 +151,7 @@ func everywhere(s *stack) {
 	elsewhere.wantTrue(showsLogin)
 }
 
-func cookie(s *stack) {
+func cookie(_ *testing.T, s *stack) {
 	b := s.logIn()
 	jar, err := chromedp.Call(b.ctx, network.GetCookies, network.GetCookiesParams{
 		URLs: []string{s.url + issuerPath + "/session/refresh", s.url + issuerPath, s.url},
@@ -183,7 +183,7 @@ func cookie(s *stack) {
 
 // otherOrigins has pages of other origins try to use the cookie: one of another site, to which the browser gives no
 // cookie, and one on another port of the same host, which is the same site, so that only Keyturn stands in its way.
-func otherOrigins(s *stack) {
+func otherOrigins(t *testing.T, s *stack) {
 	other := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/html")
 		_, _ = fmt.Fprint(w, `<!doctype html><title>other</title><form method="post"></form>`)
@@ -197,7 +197,7 @@ func otherOrigins(s *stack) {
 			wantCookies = 2 // a preflight has none
 		}
 		for _, endpoint := range []string{"refresh", "logout", "logout-all"} {
-			s.Run(site+" "+endpoint, func(t *testing.T) {
+			t.Run(site+" "+endpoint, func(t *testing.T) {
 				own := s.of(t)
 				path := issuerPath + "/session/" + endpoint
 				b := own.logIn()

@@ -72,7 +72,7 @@ func newStack(t *testing.T) *stack {
 // of is the same stack for a subtest.
 func (s *stack) of(t *testing.T) *stack {
 	administrator := *s.Administrator
-	administrator.T = t
+	administrator.TB = t
 	own := *s
 	own.Administrator = &administrator
 	return &own
@@ -132,7 +132,7 @@ func (s *stack) startFront(process *testoperator.Process) {
 	s.front.EnableHTTP2 = true
 	s.front.StartTLS()
 	s.Cleanup(s.front.Close)
-	testoperator.Eventually(s.T, "the operator serving the issuer", func() error {
+	testoperator.Eventually(s.TB, "the operator serving the issuer", func() error {
 		request, err := http.NewRequest(http.MethodGet, s.front.URL+issuerPath+"/.well-known/openid-configuration", http.NoBody)
 		if err != nil {
 			return err

@@ -51,7 +51,7 @@ var helmProgram = sync.OnceValues(func() (string, error) {
 })
 
 // helm runs Helm, and returns what it says on stdout.
-func helm(t *testing.T, arguments ...string) (string, error) {
+func helm(t testing.TB, arguments ...string) (string, error) {
 	t.Helper()
 	program, err := helmProgram()
 	if err != nil {
@@ -75,7 +75,7 @@ func helm(t *testing.T, arguments ...string) (string, error) {
 
 // readChart reads every file of the chart itself, because go test takes a result from its cache unless what the test
 // has read is different, and it does not know what Helm reads.
-func readChart(t *testing.T) {
+func readChart(t testing.TB) {
 	t.Helper()
 	err := filepath.WalkDir(chart, func(path string, entry fs.DirEntry, err error) error {
 		if err == nil && !entry.IsDir() {

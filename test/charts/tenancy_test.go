@@ -54,7 +54,7 @@ func (w *tenancy) helm(verb, values string) {
 	if err := os.WriteFile(file, []byte(document), 0o600); err != nil {
 		w.Fatal(err)
 	}
-	_, err := helm(w.T, verb, release, chart, "--namespace", w.Namespace, "--kubeconfig", w.kubeconfig, "--values", file,
+	_, err := helm(w.TB, verb, release, chart, "--namespace", w.Namespace, "--kubeconfig", w.kubeconfig, "--values", file,
 		"--set", "crds.enabled=false,rbac.aggregate=false,watchNamespaces={"+w.shop+","+w.bare+"}")
 	if err != nil {
 		w.Fatal(err)
@@ -64,7 +64,7 @@ func (w *tenancy) helm(verb, values string) {
 // enforced waits until the API server knows the policy, of which it learns by a watch.
 func (w *tenancy) enforced() {
 	w.Helper()
-	testoperator.Eventually(w.T, "the policy in force", func() error {
+	testoperator.Eventually(w.TB, "the policy in force", func() error {
 		if w.claim(w.bare, "https://nobody.example") == nil {
 			return errors.New("a host that nobody may claim is accepted")
 		}
@@ -85,7 +85,7 @@ func (w *tenancy) claim(namespace, url string) error {
 // must say each of these.
 func (w *tenancy) wantClaim(namespace, url string, allowed bool, said ...string) {
 	w.Helper()
-	testoperator.Eventually(w.T, "claiming "+url, func() error {
+	testoperator.Eventually(w.TB, "claiming "+url, func() error {
 		err := w.claim(namespace, url)
 		if allowed {
 			return err

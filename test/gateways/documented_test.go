@@ -11,7 +11,7 @@ import (
 
 // documented is the first block of this language in a section of docs/gateways.md, with the names in it replaced: old, new,
 // old, new. Each old one must be there, so that the page and the tests cannot part.
-func documented(t *testing.T, section, language string, replacements ...string) string {
+func documented(t testing.TB, section, language string, replacements ...string) string {
 	t.Helper()
 	root, err := moduleroot.Find()
 	if err != nil {
@@ -44,7 +44,7 @@ func documented(t *testing.T, section, language string, replacements ...string) 
 }
 
 // written puts a configuration into a file of its own and returns the path.
-func written(t *testing.T, name, content string) string {
+func written(t testing.TB, name, content string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), name)
 	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {

@@ -59,7 +59,7 @@ func newStack(t *testing.T) *stack {
 
 func (s *stack) token(different claims) string {
 	s.Helper()
-	return sign(s.T, s.mounted, different)
+	return sign(s.TB, s.mounted, different)
 }
 
 // certificate is what a gateway trusts Keyturn by, where every user can read it: a gateway may give its rights up first.
@@ -69,7 +69,7 @@ func (s *stack) certificate() string {
 	if err != nil {
 		s.Fatal(err)
 	}
-	return written(s.T, "keyturn-ca.crt", string(certificate))
+	return written(s.TB, "keyturn-ca.crt", string(certificate))
 }
 
 // gateway is a running gateway.

@@ -64,17 +64,17 @@ func (k *kube) startStructured(discovery string) {
 		k.Fatal(err)
 	}
 	indented := strings.ReplaceAll(strings.TrimSpace(string(authority)), "\n", "\n        ")
-	configuration := documented(k.T, section, "yaml", "https://tokens.kube.example", k.issuer.Spec.IssuerURL,
+	configuration := documented(k.TB, section, "yaml", "https://tokens.kube.example", k.issuer.Spec.IssuerURL,
 		"-----BEGIN CERTIFICATE-----\n        (keyturn-ca.crt)\n        -----END CERTIFICATE-----", indented,
 		"url: "+k.issuer.Spec.IssuerURL, "url: "+k.issuer.Spec.IssuerURL+discovery)
-	k.startServer(section, "/etc/kubernetes/keyturn-authentication.yaml", written(k.T, "authentication.yaml", configuration))
+	k.startServer(section, "/etc/kubernetes/keyturn-authentication.yaml", written(k.TB, "authentication.yaml", configuration))
 }
 
 // followsKeys exchanges the key twice. The API server has read the second together with the first; the third it has to fetch,
 // and only then it learns that the first has gone.
 func (k *kube) followsKeys(first *corev1.Secret, fetches bool) {
 	k.Helper()
-	ofFirst := func(subject string) string { return sign(k.T, first, k.claims(claims{"sub": subject})) }
+	ofFirst := func(subject string) string { return sign(k.TB, first, k.claims(claims{"sub": subject})) }
 	second := k.exchange(first)
 	k.accepted(k.token(claims{"sub": "dora"}), "dora")
 	k.accepted(ofFirst("erin"), "erin")
@@ -97,7 +97,7 @@ func (k *kube) exchange(mounted *corev1.Secret) *corev1.Secret {
 		Spec:       v1alpha1.TokenRevocationSpec{IssuerRef: v1alpha1.IssuerReference{Name: k.issuer.Name}, KeyID: id},
 	})
 	next := mounted
-	testoperator.Eventually(k.T, "another mounted key", func() error {
+	testoperator.Eventually(k.TB, "another mounted key", func() error {
 		if next = k.mounted(); string(next.Data[v1alpha1.DataKeyID]) == id {
 			return errors.New("the revoked one is still mounted")
 		}

@@ -57,14 +57,14 @@ func newKeyturn(t *testing.T, maxAge time.Duration) *kube {
 // objects and other flags: those of the section, with these files in place of those on the page.
 func (k *kube) startServer(section string, files ...string) {
 	k.Helper()
-	environment := testenv.Environment(k.T)
+	environment := testenv.Environment(k.TB)
 	k.kubectl = environment.ControlPlane.KubectlPath
 	k.server = &envtest.APIServer{
 		EtcdURL: environment.ControlPlane.Etcd.URL, Path: environment.ControlPlane.GetAPIServer().Path,
 		StartTimeout: 2 * time.Minute, StopTimeout: time.Minute,
 	}
 	arguments := k.server.Configure().Set("api-audiences", kubernetesAudience)
-	for flag := range strings.Lines(documented(k.T, section, "text", files...)) {
+	for flag := range strings.Lines(documented(k.TB, section, "text", files...)) {
 		name, value, found := strings.Cut(strings.TrimPrefix(strings.TrimSpace(flag), "--"), "=")
 		if !found {
 			k.Fatalf("%q is no flag with a value", flag)
@@ -79,13 +79,13 @@ func (k *kube) startServer(section string, files ...string) {
 			k.Errorf("stopping kube-apiserver: %v", err)
 		}
 	})
-	k.authority = written(k.T, "kube-apiserver.crt", string(k.server.SecureServing.CA))
+	k.authority = written(k.TB, "kube-apiserver.crt", string(k.server.SecureServing.CA))
 }
 
 // token makes one for the API server, signed with the key that workloads mount now.
 func (k *kube) token(different claims) string {
 	k.Helper()
-	return sign(k.T, k.mounted(), k.claims(different))
+	return sign(k.TB, k.mounted(), k.claims(different))
 }
 
 func (k *kube) mounted() *corev1.Secret {
@@ -182,7 +182,7 @@ func (k *kube) authorizes(token string) {
 		ObjectMeta: meta, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: meta.Name},
 		Subjects: []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.GroupKind, Name: k.issuer.Spec.IssuerURL + "#auditors"}},
 	})
-	testoperator.Eventually(k.T, "RBAC allows it", func() error {
+	testoperator.Eventually(k.TB, "RBAC allows it", func() error {
 		output, err := k.run(token, get...)
 		if err == nil && !strings.Contains(output, "configmap/kube-jwks") {
 			k.Fatalf("kubectl get configmaps says %q, want the JWKS in it", output)

@@ -110,7 +110,7 @@ func (g *gateway) denies(has traits) {
 		"nonsense":                  {token: "nonsense", status: http.StatusUnauthorized, want: []string{"invalid_token", "Malformed"}},
 		"another signature":         {token: header + "." + payload + "." + strings.Repeat("A", 86), status: http.StatusUnauthorized, want: []string{"invalid_token", "SignatureInvalid"}},
 		"an expired token":          {token: g.token(claims{"iat": past.Unix(), "exp": past.Add(time.Minute).Unix()}), status: http.StatusUnauthorized, want: []string{"invalid_token", "Expired"}},
-		"another issuer":            {token: sign(g.T, g.stranger, nil), status: http.StatusUnauthorized, want: []string{"invalid_token", "IssuerMismatch"}},
+		"another issuer":            {token: sign(g.TB, g.stranger, nil), status: http.StatusUnauthorized, want: []string{"invalid_token", "IssuerMismatch"}},
 		"another audience":          {token: g.token(claims{"aud": "billing-api"}), status: http.StatusUnauthorized, want: []string{"invalid_token", "AudienceMismatch"}},
 		"a scope that is not there": {token: g.token(claims{"scope": "orders:list"}), status: http.StatusForbidden, want: []string{"insufficient_scope", `scope="orders:read"`}},
 	} {
@@ -205,7 +205,7 @@ func (g *gateway) deniesWhileHanging(patience time.Duration) {
 	g.Helper()
 	g.keyturn.Signal(syscall.SIGSTOP)
 	impatient := &http.Client{Timeout: 200 * time.Millisecond}
-	testoperator.Eventually(g.T, "Keyturn hangs", func() error {
+	testoperator.Eventually(g.TB, "Keyturn hangs", func() error {
 		response, err := impatient.Get("http://" + g.keyturn.Health + "/healthz")
 		if err == nil {
 			return errors.Join(errors.New("it answers"), response.Body.Close())
@@ -221,7 +221,7 @@ func (g *gateway) deniesWhileHanging(patience time.Duration) {
 		g.Errorf("while Keyturn hung the answer was %d after %s, and %d requests reached the application; want an error of the gateway within %s",
 			got.status, took, len(reached), patience)
 	}
-	testoperator.Eventually(g.T, "the gateway allows again", func() error {
+	testoperator.Eventually(g.TB, "the gateway allows again", func() error {
 		if got := g.ask(http.MethodGet, "/orders", g.token(nil), nil, ""); got.status != http.StatusOK {
 			return fmt.Errorf("%d %s", got.status, got.body)
 		}

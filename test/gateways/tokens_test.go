@@ -16,7 +16,7 @@ import (
 type claims map[string]any
 
 // sign makes a token as a workload does with what it mounts: for shop-api and carol, with a life of ten minutes.
-func sign(t *testing.T, mounted *corev1.Secret, different claims) string {
+func sign(t testing.TB, mounted *corev1.Secret, different claims) string {
 	t.Helper()
 	var key jose.JSONWebKey
 	if err := key.UnmarshalJSON(mounted.Data[v1alpha1.DataKeyJWK]); err != nil {

@@ -79,7 +79,7 @@ func wipe(a *testoperator.Administrator, objects []*unstructured.Unstructured) {
 			a.Fatal(err)
 		}
 	}
-	testoperator.Eventually(a.T, "the namespace empty", func() error {
+	testoperator.Eventually(a.TB, "the namespace empty", func() error {
 		if left := backedUp(a); len(left) > 0 {
 			return fmt.Errorf("%d objects are left, such as %s %s", len(left), left[0].GetKind(), left[0].GetName())
 		}
@@ -110,26 +110,26 @@ func newPast(a *testoperator.Administrator, p *testoperator.Process) *past {
 	https, workload := p.Client(), a.NewWorkload(w.issuer, "login", v1alpha1.VerbIssue)
 
 	stolen := a.Secret(a.Namespace, "shop-signing-key")
-	w.denied["of a stolen key"] = sign(a.T, stolen, "mallory")
+	w.denied["of a stolen key"] = sign(a.TB, stolen, "mallory")
 	w.rotate("first")
 	mounted := a.Secret(a.Namespace, "shop-signing-key")
 	for _, who := range []string{"by its id", "by its subject", "by its subject, until now"} {
-		w.denied[who] = sign(a.T, mounted, who)
+		w.denied[who] = sign(a.TB, mounted, who)
 	}
-	w.good["of a key that has retired"] = sign(a.T, mounted, "alice")
+	w.good["of a key that has retired"] = sign(a.TB, mounted, "alice")
 	w.rotate("second")
-	w.good["of the active key"] = sign(a.T, a.Secret(a.Namespace, "shop-signing-key"), "alice")
+	w.good["of the active key"] = sign(a.TB, a.Secret(a.Namespace, "shop-signing-key"), "alice")
 
-	w.used = open(a.T, https, w.issuer, workload, "alice")
+	w.used = open(a.TB, https, w.issuer, workload, "alice")
 	w.live = w.refresh(https, w.used.RefreshToken)
 	w.good["of a session"] = w.live.AccessToken
-	w.ended = open(a.T, https, w.issuer, workload, "alice")
+	w.ended = open(a.TB, https, w.issuer, workload, "alice")
 	form := url.Values{"token": {w.ended.RefreshToken}}
 	if g, err := ask(a.Context(), https, http.MethodPost, w.issuer.Spec.IssuerURL+"/revoke", "application/x-www-form-urlencoded", form.Encode(), nil); err != nil || g.status != http.StatusOK {
 		a.Fatalf("ending a session: %d, error %v", g.status, err)
 	}
 	w.denied["of a session that has ended"] = w.ended.AccessToken
-	revokedSession := open(a.T, https, w.issuer, workload, "alice")
+	revokedSession := open(a.TB, https, w.issuer, workload, "alice")
 	w.denied["of a session that is revoked"] = revokedSession.AccessToken
 
 	later := &metav1.Time{Time: time.Now().Add(time.Hour)}
@@ -144,7 +144,7 @@ func newPast(a *testoperator.Administrator, p *testoperator.Process) *past {
 		a.Make(&v1alpha1.TokenRevocation{ObjectMeta: metav1.ObjectMeta{Namespace: a.Namespace, Name: name}, Spec: spec})
 	}
 	w.wantVerdicts(p)
-	testoperator.Eventually(a.T, "the stolen key gone", func() error {
+	testoperator.Eventually(a.TB, "the stolen key gone", func() error {
 		if w.keys = w.keyIDs(); strings.Contains(strings.Join(w.keys, " "), string(stolen.Data[v1alpha1.DataKeyID])) {
 			return fmt.Errorf("the keys are %v", w.keys)
 		}
@@ -161,7 +161,7 @@ func (w *past) rotate(request string) {
 	if err := w.Patch(w.Context(), w.issuer, client.MergeFrom(before)); err != nil {
 		w.Fatal(err)
 	}
-	testoperator.Eventually(w.T, "the rotation", func() error {
+	testoperator.Eventually(w.TB, "the rotation", func() error {
 		if err := w.Get(w.Context(), client.ObjectKeyFromObject(w.issuer), w.issuer); err != nil {
 			return err
 		}
@@ -215,7 +215,7 @@ func (w *past) wantVerdicts(p *testoperator.Process) {
 func (w *past) wantSameKeys() {
 	w.Helper()
 	w.WaitReady(w.issuer)
-	testoperator.Eventually(w.T, "the same keys", func() error {
+	testoperator.Eventually(w.TB, "the same keys", func() error {
 		if diff := cmp.Diff(w.keys, w.keyIDs()); diff != "" {
 			return fmt.Errorf("the keys differ (-before +after):\n%s", diff)
 		}

@@ -56,7 +56,7 @@ func ask(ctx context.Context, c *http.Client, method, address, contentType, body
 }
 
 // open opens a session for a subject, as the workload that has authenticated it.
-func open(t *testing.T, c *http.Client, issuer *v1alpha1.TokenIssuer, workload, subject string) grant {
+func open(t testing.TB, c *http.Client, issuer *v1alpha1.TokenIssuer, workload, subject string) grant {
 	t.Helper()
 	body := fmt.Sprintf(`{"subject":%q,"client_id":"web","scope":"orders:read orders:write","audience":["shop-api"]}`, subject)
 	g, err := ask(t.Context(), c, http.MethodPost, issuer.Spec.IssuerURL+"/sessions", "application/json", body,

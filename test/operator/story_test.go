@@ -24,7 +24,7 @@ import (
 )
 
 // sign makes a good token with what a workload mounts.
-func sign(t *testing.T, mounted *corev1.Secret, subject string) string {
+func sign(t testing.TB, mounted *corev1.Secret, subject string) string {
 	t.Helper()
 	block, _ := pem.Decode(mounted.Data[v1alpha1.DataKeyPEM])
 	if block == nil {

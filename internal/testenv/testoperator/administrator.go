@@ -46,7 +46,7 @@ var built struct {
 }
 
 // command returns the path of the operator, as `go build` makes it.
-func command(t *testing.T) string {
+func command(t testing.TB) string {
 	t.Helper()
 	built.once.Do(func() {
 		built.folder, built.err = os.MkdirTemp("", "keyturn-") //nolint:usetesting // It outlives the test that comes first.
@@ -71,14 +71,14 @@ func command(t *testing.T) string {
 
 // Administrator is a client with all rights.
 type Administrator struct {
-	*testing.T
+	testing.TB
 	client.Client
 	// Namespace is the test's own.
 	Namespace string
 }
 
 // NewAdministrator returns one for a test, with the package's control plane.
-func NewAdministrator(t *testing.T) *Administrator {
+func NewAdministrator(t testing.TB) *Administrator {
 	t.Helper()
 	scheme := runtime.NewScheme()
 	utilruntime.Must(clientgoscheme.AddToScheme(scheme))
@@ -87,7 +87,7 @@ func NewAdministrator(t *testing.T) *Administrator {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := &Administrator{T: t, Client: c}
+	a := &Administrator{TB: t, Client: c}
 	a.Namespace = a.NewNamespace()
 	return a
 }
@@ -124,7 +124,7 @@ func (a *Administrator) NewIssuer(namespace, name string) *v1alpha1.TokenIssuer 
 // WaitReady waits until the issuer is ready.
 func (a *Administrator) WaitReady(issuer *v1alpha1.TokenIssuer) {
 	a.Helper()
-	Eventually(a.T, issuer.Name+" ready", func() error {
+	Eventually(a.TB, issuer.Name+" ready", func() error {
 		if err := a.Get(a.Context(), client.ObjectKeyFromObject(issuer), issuer); err != nil {
 			return err
 		}
@@ -148,7 +148,7 @@ func (a *Administrator) Secret(namespace, name string) *corev1.Secret {
 }
 
 // Eventually polls until check returns nil, and fails the test with its last error at the deadline.
-func Eventually(t *testing.T, what string, check func() error) {
+func Eventually(t testing.TB, what string, check func() error) {
 	t.Helper()
 	var last error
 	err := wait.PollUntilContextTimeout(t.Context(), 20*time.Millisecond, deadline, true, func(context.Context) (bool, error) {

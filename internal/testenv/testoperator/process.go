@@ -19,7 +19,7 @@ import (
 
 // Process is a running operator.
 type Process struct {
-	*testing.T
+	testing.TB
 	// HTTPS, Metrics and Health are the addresses that it listens on, and Certificate is the file with the certificate that
 	// it serves with.
 	HTTPS, Metrics, Health, Certificate string
@@ -60,10 +60,10 @@ func Run(a *Administrator, kubeconfig []byte, flags ...string) *Process {
 		a.Fatal(err)
 	}
 	p := &Process{
-		T: a.T, Log: &Log{}, Ended: make(chan struct{}), Certificate: filepath.Join(folder, "tls.crt"),
-		HTTPS: freeAddress(a.T), Metrics: freeAddress(a.T), Health: freeAddress(a.T),
+		TB: a.TB, Log: &Log{}, Ended: make(chan struct{}), Certificate: filepath.Join(folder, "tls.crt"),
+		HTTPS: freeAddress(a.TB), Metrics: freeAddress(a.TB), Health: freeAddress(a.TB),
 	}
-	p.command = exec.Command(command(a.T), append([]string{
+	p.command = exec.Command(command(a.TB), append([]string{
 		"--kubeconfig=" + config, "--bind-address=" + p.HTTPS, "--metrics-bind-address=" + p.Metrics,
 		"--health-bind-address=" + p.Health, "--tls-hosts=127.0.0.1", "--tls-self-signed-cert-out=" + p.Certificate,
 		"--leader-election-namespace=" + a.Namespace, "--log-level=debug",
@@ -87,7 +87,7 @@ func Run(a *Administrator, kubeconfig []byte, flags ...string) *Process {
 }
 
 // freeAddress is one that nobody listened on a moment ago.
-func freeAddress(t *testing.T) string {
+func freeAddress(t testing.TB) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -121,7 +121,7 @@ func (p *Process) Status(path string) (code int, body string) {
 // WaitReady waits for /readyz.
 func (p *Process) WaitReady() {
 	p.Helper()
-	Eventually(p.T, "the operator ready", func() error {
+	Eventually(p.TB, "the operator ready", func() error {
 		p.Alive()
 		if code, body := p.Status("/readyz"); code != http.StatusOK {
 			return fmt.Errorf("/readyz answers %d %s", code, body)
@@ -163,7 +163,7 @@ func (p *Process) Verify(c *http.Client, raw string) (int, http.Header, error) {
 func (p *Process) WantVerdict(c *http.Client, raw string, want int) http.Header {
 	p.Helper()
 	var header http.Header
-	Eventually(p.T, fmt.Sprintf("verdict %d", want), func() error {
+	Eventually(p.TB, fmt.Sprintf("verdict %d", want), func() error {
 		p.Alive()
 		code, got, err := p.Verify(c, raw)
 		if header = got; err != nil || code != want {
@@ -206,7 +206,7 @@ func (p *Process) Signal(signal syscall.Signal) {
 // WantLogged waits until the log has this in it.
 func (p *Process) WantLogged(text string) {
 	p.Helper()
-	Eventually(p.T, "the log", func() error {
+	Eventually(p.TB, "the log", func() error {
 		if !strings.Contains(p.Log.String(), text) {
 			return fmt.Errorf("it does not say %q", text)
 		}

@@ -45,7 +45,7 @@ func (a *Administrator) User(namespaces ...string) []byte {
 	if len(namespaces) == 0 {
 		a.GrantEverywhere()
 	}
-	added, err := testenv.Environment(a.T).AddUser(envtest.User{Name: name}, nil)
+	added, err := testenv.Environment(a.TB).AddUser(envtest.User{Name: name}, nil)
 	if err != nil {
 		a.Fatalf("adding the user %s: %v", name, err)
 	}
