@@ -44,7 +44,7 @@ var _ Authorities = (*Registry)(nil)
 
 // AuthorityByURL implements Authorities.
 func (r *Registry) AuthorityByURL(issuerURL string) *Authority {
-	if v := r.table.Load().byURL[issuerURL]; v != nil {
+	if v := r.table.Load().at(issuerURL); v != nil {
 		return v.authority
 	}
 	return nil

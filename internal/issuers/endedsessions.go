@@ -1,6 +1,7 @@
 package issuers
 
 import (
+	"container/heap"
 	"context"
 	"slices"
 	"sync"
@@ -27,6 +28,8 @@ const (
 	listTimeout = 30 * time.Second
 	// forgetPeriod is how often rules are dropped that nobody needs any more.
 	forgetPeriod = time.Minute
+	// forgetBatch is how many sessions at once hold up what a watch brings meanwhile: for about a millisecond.
+	forgetBatch = 500
 	// complaintPeriod is how often it is said that sessions cannot be listed.
 	complaintPeriod = time.Minute
 )
@@ -47,6 +50,7 @@ type EndedSessions struct {
 
 	mu        sync.Mutex
 	known     map[types.NamespacedName]endedSession
+	gone      departures
 	unlisted  int // watches whose first list is not in force yet
 	listeners map[*func(types.NamespacedName)]struct{}
 	// complainedAt is when it was last said that sessions cannot be listed.
@@ -57,7 +61,7 @@ type EndedSessions struct {
 type endedSession struct {
 	// issuer is the name of its issuer; empty if the Session has no such label, and then it is not denied here.
 	issuer string
-	// until is when it is forgotten; zero while the Session exists.
+	// until is when it is forgotten, with a departure that says so too; zero while the Session exists.
 	until time.Time
 	// deleting is true while the Session waits for its finalizer.
 	deleting bool
@@ -283,6 +287,7 @@ func (s *EndedSessions) leave(name types.NamespacedName, session endedSession) {
 	issuer := types.NamespacedName{Namespace: name.Namespace, Name: session.issuer}
 	session.until, session.deleting = s.clock.Now().Add(s.registry.sessionTokensOutlive(issuer)), false
 	s.put(name, session)
+	heap.Push(&s.gone, departure{until: session.until, name: name})
 }
 
 // put keeps a session, with its rule. The caller holds mu.
@@ -296,21 +301,42 @@ func (s *EndedSessions) put(name types.NamespacedName, session endedSession) {
 // forget drops what is over. What DenySession has denied and no watch has confirmed since is over one day too, because
 // its Session may have gone unseen.
 func (s *EndedSessions) forget() {
+	for denied := range slices.Chunk(s.registry.takeDenied(), forgetBatch) {
+		s.leaveUnconfirmed(denied)
+	}
+	for s.forgetSome() {
+	}
+}
+
+func (s *EndedSessions) leaveUnconfirmed(sessions []deniedSession) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, denied := range s.registry.takeDenied() {
+	for _, denied := range sessions {
 		if _, confirmed := s.known[denied.name]; !confirmed {
 			s.leave(denied.name, endedSession{issuer: denied.issuer})
 		}
 	}
+}
+
+// forgetSome looks at one batch of departures that are due, and reports whether there may be more. It works in proportion
+// to those, however many sessions are known.
+func (s *EndedSessions) forgetSome() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	now := s.clock.Now()
-	for name, session := range s.known {
-		if session.until.IsZero() || now.Before(session.until) {
-			continue
+	for range forgetBatch {
+		if len(s.gone) == 0 || now.Before(s.gone[0].until) {
+			return false
+		}
+		due := heap.Pop(&s.gone).(departure)
+		session, known := s.known[due.name]
+		if !known || !session.until.Equal(due.until) {
+			continue // It has come back, and maybe left again later.
 		}
 		if session.issuer != "" {
-			s.registry.deleteRule(types.NamespacedName{Namespace: name.Namespace, Name: session.issuer}, sessionRule(name.Name))
+			s.registry.deleteRule(types.NamespacedName{Namespace: due.name.Namespace, Name: session.issuer}, sessionRule(due.name.Name))
 		}
-		delete(s.known, name)
+		delete(s.known, due.name)
 	}
+	return true
 }

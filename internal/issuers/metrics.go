@@ -51,8 +51,8 @@ func (c *Collector) Collect(metrics chan<- prometheus.Metric) {
 		gauge(syncAgeDesc, age.Seconds())
 	}
 	now := c.clock.Now()
-	for name, v := range c.registry.table.Load().byName {
-		issuer := name.String()
+	for name, s := range c.registry.table.Load().byName {
+		v, issuer := s.Load(), name.String()
 		gauge(rulesDesc, float64(v.token.Revocations.Len()), issuer)
 		if v.external() {
 			gauge(keysDesc, float64(len(v.token.Keys)), issuer, "External")

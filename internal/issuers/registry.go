@@ -16,8 +16,9 @@ import (
 	"github.com/keyturn/keyturn/internal/token"
 )
 
-// Registry holds the issuers that this replica knows. Readers see one immutable table behind an atomic pointer; writers
-// take turns, and each change exchanges the table.
+// Registry holds the issuers that this replica knows. Readers see one immutable table behind an atomic pointer, and in it
+// an immutable view of each issuer behind another one; writers take turns. A change of an issuer exchanges its view, and
+// only one of which issuers there are, or who has which URL, the table.
 type Registry struct {
 	table  atomic.Pointer[table]
 	synced atomic.Bool
@@ -29,8 +30,24 @@ type Registry struct {
 }
 
 type table struct {
-	byURL  map[string]*view
-	byName map[types.NamespacedName]*view
+	byURL  map[string]*slot
+	byName map[types.NamespacedName]*slot
+}
+
+// slot is the place of an issuer in a table. Its views all have the same URL.
+type slot struct{ atomic.Pointer[view] }
+
+// at returns the issuer that owns a URL, or nil.
+func (t *table) at(url string) *view { return t.byURL[url].view() }
+
+// named returns the issuer of this name, whether or not it owns its URL, or nil.
+func (t *table) named(name types.NamespacedName) *view { return t.byName[name].view() }
+
+func (s *slot) view() *view {
+	if s == nil {
+		return nil
+	}
+	return s.Load()
 }
 
 // entry is what writers know of one issuer. Rules can come before the issuer, and stay when it goes.
@@ -43,7 +60,9 @@ type entry struct {
 	keySet  func() (set *remotejwks.Set, stale bool)
 	refetch func(keyID string) *token.Issuer
 	rules   *revocation.Index
-	view    *view
+	// view is what readers see once it is in the table, and slot its place there. Both are nil without an issuer.
+	view *view
+	slot *slot
 }
 
 // NewRegistry returns a registry that knows nothing and is not synced.
@@ -58,7 +77,7 @@ func (r *Registry) Synced() bool { return r.synced.Load() }
 
 // ByURL implements token.Directory.
 func (r *Registry) ByURL(url string) *token.Issuer {
-	if v := r.table.Load().byURL[url]; v != nil {
+	if v := r.table.Load().at(url); v != nil {
 		return &v.token
 	}
 	return nil
@@ -66,7 +85,7 @@ func (r *Registry) ByURL(url string) *token.Issuer {
 
 // PublicationByURL implements Publications.
 func (r *Registry) PublicationByURL(issuerURL string) *Publication {
-	if v := r.table.Load().byURL[issuerURL]; v != nil {
+	if v := r.table.Load().at(issuerURL); v != nil {
 		return v.publication
 	}
 	return nil
@@ -83,8 +102,9 @@ func (r *Registry) PublicationByName(namespace, name string) *Publication {
 // owner returns the issuer of this name if it owns its URL.
 func (r *Registry) owner(namespace, name string) *view {
 	t := r.table.Load()
-	v := t.byName[types.NamespacedName{Namespace: namespace, Name: name}]
-	if v == nil || t.byURL[v.token.URL] != v {
+	s := t.byName[types.NamespacedName{Namespace: namespace, Name: name}]
+	v := s.view()
+	if v == nil || t.byURL[v.token.URL] != s {
 		return nil
 	}
 	return v
@@ -100,21 +120,21 @@ func (r *Registry) RuleApplied(issuer types.NamespacedName, rule revocation.Rule
 
 // KeyPublished says whether an issuer of our own still has this key, as far as this replica knows.
 func (r *Registry) KeyPublished(issuer types.NamespacedName, keyID string) bool {
-	v := r.table.Load().byName[issuer]
+	v := r.table.Load().named(issuer)
 	return v != nil && v.ring != nil && v.ring.Key(keyID) != nil
 }
 
 // KeyDropped says whether an issuer of our own once had this key and dropped it as compromised, as far as the ring
 // remembers.
 func (r *Registry) KeyDropped(issuer types.NamespacedName, keyID string) bool {
-	v := r.table.Load().byName[issuer]
+	v := r.table.Load().named(issuer)
 	return v != nil && v.ring != nil && slices.Contains(v.ring.Dropped, keyID)
 }
 
 // LongestLifetime returns the longest lifetime that a token of the issuer can have, as far as this replica knows; false
 // where it does not know the issuer, or not yet its keys.
 func (r *Registry) LongestLifetime(issuer types.NamespacedName) (time.Duration, bool) {
-	v := r.table.Load().byName[issuer]
+	v := r.table.Load().named(issuer)
 	switch {
 	case v == nil:
 		return 0, false
@@ -181,21 +201,38 @@ func (r *Registry) change(name types.NamespacedName, apply func(*entry)) error {
 	defer r.mu.Unlock()
 	e := r.entry(name)
 	apply(e)
-	if e.issuer == nil {
-		e.view = nil
-	} else {
-		rendered, err := newView(e)
-		if err != nil {
+	var rendered *view
+	if e.issuer != nil {
+		var err error
+		if rendered, err = newView(e); err != nil {
 			return err
 		}
-		e.view = rendered
 	}
+	placed := e.show(rendered)
 	r.forgetEmpty(name)
 	// Before the first sync nobody may ask, and a table for each of a thousand issuers would be work for nothing.
-	if r.synced.Load() {
+	if !placed && r.synced.Load() {
 		r.publish()
 	}
 	return nil
+}
+
+// show lets readers see the view, or nil, and reports whether they do: not if it needs another place in the table.
+func (e *entry) show(v *view) (placed bool) {
+	before := e.view
+	e.view = v
+	switch {
+	case v == nil:
+		e.slot = nil
+		return before == nil
+	case before == nil || before.token.URL != v.token.URL || !before.issuer.CreationTimestamp.Equal(&v.issuer.CreationTimestamp):
+		e.slot = &slot{}
+		e.slot.Store(v)
+		return false
+	default:
+		e.slot.Store(v)
+		return true
+	}
 }
 
 func (r *Registry) entry(name types.NamespacedName) *entry {
@@ -213,17 +250,16 @@ func (r *Registry) forgetEmpty(name types.NamespacedName) {
 	}
 }
 
+// publish exchanges the table. It takes time in proportion to all issuers.
 func (r *Registry) publish() {
-	t := &table{byURL: make(map[string]*view, len(r.entries)), byName: make(map[types.NamespacedName]*view, len(r.entries))}
-	owners := make(map[string]*v1alpha1.TokenIssuer, len(r.entries))
+	t := &table{byURL: make(map[string]*slot, len(r.entries)), byName: make(map[types.NamespacedName]*slot, len(r.entries))}
 	for name, e := range r.entries {
 		if e.view == nil {
 			continue
 		}
-		t.byName[name] = e.view
-		url := e.view.token.URL
-		if owner := owners[url]; owner == nil || older(e.issuer, owner) {
-			owners[url], t.byURL[url] = e.issuer, e.view
+		t.byName[name] = e.slot
+		if owner := t.at(e.view.token.URL); owner == nil || older(e.view.issuer, owner.issuer) {
+			t.byURL[e.view.token.URL] = e.slot
 		}
 	}
 	r.table.Store(t)

@@ -43,8 +43,8 @@ func (r *Registry) takeDenied() []deniedSession {
 // one of its access tokens can be good. False before the first sync, when nobody can know.
 func (r *Registry) SessionRetention() (time.Duration, bool) {
 	synced, longest := r.Synced(), 2*session.DefaultClockError
-	for name, v := range r.table.Load().byName {
-		if !v.external() {
+	for name, s := range r.table.Load().byName {
+		if !s.Load().external() {
 			longest = max(longest, r.sessionTokensOutlive(name))
 		}
 	}
@@ -54,7 +54,7 @@ func (r *Registry) SessionRetention() (time.Duration, bool) {
 // sessionTokensOutlive is for how long an access token can be good that a replica signs at this moment, by a clock that
 // may be fast.
 func (r *Registry) sessionTokensOutlive(issuer types.NamespacedName) time.Duration {
-	v := r.table.Load().byName[issuer]
+	v := r.table.Load().named(issuer)
 	lifetime, known := r.LongestLifetime(issuer)
 	if v == nil || !known {
 		return unknownOutlive

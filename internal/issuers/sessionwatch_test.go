@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"runtime"
 	"strings"
@@ -180,27 +181,33 @@ func (w *sessionWatch) settle(t *testing.T) {
 // BenchmarkSessionMemory is what sessions keep in the memory of a replica.
 func BenchmarkSessionMemory(b *testing.B) {
 	const count = 10_000
-	for name, change := range map[string]func(*metav1.PartialObjectMetadata){
-		"live":  func(*metav1.PartialObjectMetadata) {},
-		"ended": func(o *metav1.PartialObjectMetadata) { o.Labels[v1alpha1.LabelEnded] = "Logout" },
+	for _, state := range []struct {
+		name   string
+		labels map[string]string
+		bring  func(*sessionsOf, any) error
+		kept   int
+	}{
+		{"live", nil, (*sessionsOf).Add, 0},
+		{"ended", map[string]string{v1alpha1.LabelEnded: "Logout"}, (*sessionsOf).Add, count},
+		{"gone", map[string]string{v1alpha1.LabelEnded: "Logout"}, (*sessionsOf).Delete, count},
 	} {
-		b.Run(name, func(b *testing.B) {
+		b.Run(state.name, func(b *testing.B) {
 			for b.Loop() {
 				s := NewEndedSessions(NewRegistry(), EndedSessionsOptions{Clock: clocktesting.NewFakeClock(epoch)})
 				watch := &sessionsOf{EndedSessions: s}
-				before := heap()
+				before := heapInUse()
 				for i := range count {
 					object := &metav1.PartialObjectMetadata{TypeMeta: metadataOfSession, ObjectMeta: metav1.ObjectMeta{
 						Namespace: strings.Clone("shop"), Name: fmt.Sprintf("%032x", i),
 						Labels: map[string]string{v1alpha1.LabelIssuer: strings.Clone("tokens")},
 					}}
-					change(object)
-					if err := watch.Add(object); err != nil {
+					maps.Copy(object.Labels, state.labels)
+					if err := state.bring(watch, object); err != nil {
 						b.Fatal(err)
 					}
 				}
-				b.ReportMetric(float64(heap()-before)/count, "bytes/session")
-				if name == "live" && s.entries() != 0 || name == "ended" && s.entries() != count {
+				b.ReportMetric(float64(heapInUse()-before)/count, "bytes/session")
+				if s.entries() != state.kept {
 					b.Errorf("%d sessions are kept", s.entries())
 				}
 			}
@@ -208,8 +215,8 @@ func BenchmarkSessionMemory(b *testing.B) {
 	}
 }
 
-// heap returns the bytes in use, after everything that nobody needs was collected.
-func heap() int64 {
+// heapInUse returns the bytes in use, after everything that nobody needs was collected.
+func heapInUse() int64 {
 	var stats runtime.MemStats
 	runtime.GC()
 	runtime.GC()

@@ -14,6 +14,8 @@ import (
 
 // view is everything that readers may ask of one issuer: immutable.
 type view struct {
+	// issuer is what it was rendered from.
+	issuer      *v1alpha1.TokenIssuer
 	token       token.Issuer
 	publication *Publication
 	maxLifetime time.Duration
@@ -29,6 +31,7 @@ type view struct {
 func newView(e *entry) (*view, error) {
 	issuer := e.issuer
 	v := &view{
+		issuer: issuer,
 		token: token.Issuer{
 			Namespace: issuer.Namespace, Name: issuer.Name, URL: issuer.Spec.IssuerURL,
 			Audiences: issuer.Spec.Audiences, Scopes: issuer.Spec.Tokens.RequiredScopes, Types: tokenTypes(issuer),
