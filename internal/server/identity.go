@@ -57,6 +57,11 @@ func encodeScopes(scopes []string) string {
 		return encodeValue(scopes[0])
 	}
 	var b strings.Builder
+	length := len(scopes)
+	for _, scope := range scopes {
+		length += len(scope)
+	}
+	b.Grow(length)
 	for i, scope := range scopes {
 		if i > 0 {
 			b.WriteByte(' ')

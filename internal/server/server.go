@@ -229,17 +229,23 @@ func (s *Server) listen() (net.Listener, error) {
 // with "//" or "/../" in it, with a redirect. A gateway that appends its client's path takes a redirect for an error
 // at best, and follows it to another requirement at worst.
 func (s *Server) httpServer(certificates certificates) *http.Server {
+	limited := Limited(s)
+	limited.TLSConfig = certificates.config()
+	// Without this net/http answers "OPTIONS *" with 200 by itself, and 200 means "allow" here.
+	limited.DisableGeneralOptionsHandler = true
+	limited.ErrorLog = log.New(connectionErrors{s.log}, "", 0)
+	return limited
+}
+
+// Limited returns a server of net/http with the limits of a connection that ours has, for any handler.
+func Limited(handler http.Handler) *http.Server {
 	return &http.Server{
-		Handler:           s,
-		TLSConfig:         certificates.config(),
+		Handler:           handler,
 		ReadHeaderTimeout: readHeaderTimeout,
 		ReadTimeout:       readTimeout,
 		WriteTimeout:      writeTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
-		// Without this net/http answers "OPTIONS *" with 200 by itself, and 200 means "allow" here.
-		DisableGeneralOptionsHandler: true,
-		ErrorLog:                     log.New(connectionErrors{s.log}, "", 0),
 	}
 }
 

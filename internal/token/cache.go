@@ -3,9 +3,11 @@ package token
 import (
 	"crypto/sha256"
 	"math"
+	"time"
 	"unsafe"
 
 	"github.com/maypok86/otter/v2"
+	"k8s.io/utils/clock"
 )
 
 // digest is the SHA-256 of a token: what is kept to know it again, in place of the token.
@@ -18,26 +20,35 @@ type seen struct {
 	claims Claims
 	// verifiedBy is the key that made the signature. Nil while that is not known.
 	verifiedBy *Key
+	// forgetAt is when the token expires for good, the skew included: from then on nobody gains by remembering it.
+	forgetAt time.Time
+	// size is what the claims take in bytes beside their struct. Known only of what is in the cache.
+	size int
 }
 
 // entrySize is what an entry costs beside the strings of its claims: itself, its node in the cache (key, value and eight
 // words), and its share of a hash table that may be half empty.
 const entrySize = int(unsafe.Sizeof(seen{})) + sha256.Size + 9*8 + 32
 
-// cache remembers tokens with a good signature. Looking up takes no lock and does not allocate. When it is full, what is
-// seldom asked for goes first.
+// cache remembers tokens with a good signature until they expire. Looking up takes no lock and does not allocate. When it
+// is full, what is seldom asked for goes first.
 type cache struct {
 	entries *otter.Cache[digest, *seen]
 }
 
 // newCache returns a cache of at most so many entries and about so many bytes. One bound keeps both: every entry weighs
 // at least its share of the bytes.
-func newCache(maxEntries int, maxBytes int64) *cache {
+func newCache(maxEntries int, maxBytes int64, clk clock.PassiveClock) *cache {
 	share := (maxBytes + int64(maxEntries) - 1) / int64(maxEntries)
 	return &cache{entries: otter.Must(&otter.Options[digest, *seen]{
+		Clock: ticking{clk},
+		ExpiryCalculator: otter.ExpiryWritingFunc(func(written otter.Entry[digest, *seen]) time.Duration {
+			// At least 1, because to otter 0 means for ever.
+			return max(1, written.Value.forgetAt.Sub(time.Unix(0, written.SnapshotAtNano)))
+		}),
 		MaximumWeight: uint64(maxBytes), //nolint:gosec // NewVerifier makes no cache of a size below 1.
 		Weigher: func(_ digest, token *seen) uint32 {
-			weight := max(share, int64(entrySize+len(token.header.KeyID)+token.claims.memory()))
+			weight := max(share, int64(entrySize+len(token.header.KeyID)+token.size))
 			return uint32(min(weight, math.MaxUint32)) //nolint:gosec // Bounded right here.
 		},
 	})}
@@ -48,9 +59,22 @@ func (c *cache) find(of digest) *seen {
 	return token
 }
 
-// remember keeps a token that verifiedBy has verified. A nil cache remembers nothing.
-func (c *cache) remember(of digest, token *seen) {
-	if c != nil {
+// remember keeps a token that verifiedBy has verified, unless it has expired. Nobody else may have the token yet. A nil
+// cache remembers nothing.
+func (c *cache) remember(of digest, token *seen, now time.Time) {
+	if c != nil && now.Before(token.forgetAt) {
+		token.size = token.claims.compact()
 		c.entries.Set(of, token)
 	}
+}
+
+// ticking is the clock by which entries expire. It decides nothing: the expiry of a token is checked on every request.
+type ticking struct{ clock.PassiveClock }
+
+// NowNano is the time in nanoseconds since 1970.
+func (t ticking) NowNano() int64 { return t.Now().UnixNano() }
+
+// Tick says when to remove what has expired.
+func (ticking) Tick(interval time.Duration) <-chan time.Time {
+	return time.Tick(interval) //nolint:forbidigo // When memory is freed is nothing that a test could wait for.
 }

@@ -2,79 +2,12 @@ package token
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
-
-	"github.com/keyturn/keyturn/internal/revocation"
 )
-
-// A token that was seen, and was good, is denied from the very moment that something speaks against it.
-func TestCacheDelaysNothing(t *testing.T) {
-	tests := map[string]struct {
-		// then happens after the token was seen.
-		then func(*world)
-		// want is what the second request asks for.
-		want   Want
-		reason Reason
-	}{
-		"nothing":                   {then: func(*world) {}, reason: Allowed},
-		"not synced":                {then: func(w *world) { w.synced = false }, reason: NotSynced},
-		"expiry passes":             {then: func(w *world) { w.clock.SetTime(noon.Add(10*time.Minute + 30*time.Second)) }, reason: Expired},
-		"clock set back before nbf": {then: func(w *world) { w.clock.SetTime(noon.Add(-time.Minute)) }, reason: NotYetValid},
-		"key revoked":               {then: revoked(revocation.Rule{Kind: revocation.KeyID, Value: "ES256"}), reason: KeyRevoked},
-		"key removed":               {then: change(func(i *Issuer) { delete(i.Keys, "ES256") }), reason: KeyUnknown},
-		"key exchanged":             {then: change(func(i *Issuer) { i.Keys["ES256"] = otherES256() }), reason: SignatureInvalid},
-		"same key read anew":        {then: change(func(i *Issuer) { i.Keys["ES256"] = newKey(jose.ES256) }), reason: Allowed},
-		"algorithm taken away":      {then: change(func(i *Issuer) { i.Keys["ES256"] = withAlgorithm(jose.ES384) }), reason: AlgorithmNotAllowed},
-		"rule for the token":        {then: revoked(revocation.Rule{Kind: revocation.TokenID, Value: "jti-1"}), reason: Revoked},
-		"rule for the subject":      {then: revoked(revocation.Rule{Kind: revocation.Subject, Value: "alice", IssuedBefore: noon.Add(1)}), reason: Revoked},
-		"audience changed":          {then: change(func(i *Issuer) { i.Audiences = []string{"billing-api"} }), reason: AudienceMismatch},
-		"other audience asked for":  {then: func(*world) {}, want: Want{Audiences: []string{"billing-api"}}, reason: AudienceMismatch},
-		"type policy changed":       {then: change(func(i *Issuer) { i.Types = []string{"jwt"} }), reason: TypeNotAllowed},
-		"scope policy changed":      {then: change(func(i *Issuer) { i.Scopes = []string{"admin"} }), reason: ScopeInsufficient},
-		"other scope asked for":     {then: func(*world) {}, want: Want{Scopes: []string{"admin"}}, reason: ScopeInsufficient},
-		"issuer deleted":            {then: func(w *world) { delete(w.directory, issuerURL) }, reason: IssuerUnknown},
-		"keys stale":                {then: change(func(i *Issuer) { i.KeysStale = true }), reason: KeysStale},
-		"lifetime lowered":          {then: change(func(i *Issuer) { shortenLifetime(i) }), reason: LifetimeExceeded},
-		"skew lowered":              {then: func(w *world) { w.clock.SetTime(noon.Add(601 * time.Second)); change(noSkew)(w) }, reason: Expired},
-	}
-	for name, test := range tests {
-		t.Run(name, func(t *testing.T) {
-			w := newWorld()
-			v := w.verifier()
-			raw := goodToken(t, jose.ES256)
-			if got := v.Verify(raw, Want{}).Reason; got != Allowed {
-				t.Fatalf("before: Reason = %s, want %s", got, Allowed)
-			}
-			if v.cached() != 1 {
-				t.Fatal("before: the token was not remembered, so the test would show nothing")
-			}
-			test.then(w)
-			if got := v.Verify(raw, test.want).Reason; got != test.reason {
-				t.Errorf("after: Reason = %s, want %s", got, test.reason)
-			}
-		})
-	}
-}
-
-func change(edit func(*Issuer)) func(*world) { return func(w *world) { w.change(edit) } }
-
-func noSkew(i *Issuer) { i.ClockSkew = 0 }
-
-// shortenLifetime gives the key a shorter promise. A key is immutable, so it is another one, with the same public half.
-func shortenLifetime(i *Issuer) {
-	key := *i.Keys["ES256"]
-	key.MaxLifetime = 10*time.Minute - time.Second
-	i.Keys["ES256"] = &key
-}
-
-func withAlgorithm(algorithm jose.SignatureAlgorithm) *Key {
-	key := newKey(jose.ES256)
-	key.Algorithms = []jose.SignatureAlgorithm{algorithm}
-	return key
-}
 
 // cached returns how many tokens are remembered, once all pending work of the cache is done.
 func (v *Verifier) cached() int {
@@ -93,30 +26,85 @@ func tokens(t testing.TB, count int) []string {
 	return made
 }
 
-func TestBadSignaturesNeitherFillNorEvict(t *testing.T) {
+func TestFloodsNeitherFillNorEvict(t *testing.T) {
+	header := goodHeader(jose.HS256).json(t)
+	floods := map[Reason]func(claims fields) string{
+		SignatureInvalid: func(claims fields) string {
+			return segment(header) + "." + segment(claims.json(t)) + "." + segment("not the signature of this one...")
+		},
+		Expired: func(claims fields) string {
+			return signed(t, jose.HS256, header, claims.with(fields{"exp": at(-time.Minute)}).json(t))
+		},
+	}
+	for reason, flood := range floods {
+		t.Run(string(reason), func(t *testing.T) {
+			w := newWorld()
+			v := NewVerifier(w, w.clock, Options{MaxEntries: 10})
+			good := tokens(t, 5)
+			for _, raw := range good {
+				v.Verify(raw, Want{})
+			}
+			if got := v.cached(); got != len(good) {
+				t.Fatalf("%d tokens remembered, want %d", got, len(good))
+			}
+			for i := range 1000 {
+				raw := flood(goodClaims().with(fields{"jti": fmt.Sprintf("flood-%d", i)}))
+				if got := v.Verify(raw, Want{}).Reason; got != reason {
+					t.Fatalf("Reason = %s, want %s", got, reason)
+				}
+			}
+			if got := v.cached(); got != len(good) {
+				t.Errorf("%d tokens remembered after the flood, want %d", got, len(good))
+			}
+			for _, raw := range good {
+				if v.cache.find(digestOf(raw)) == nil {
+					t.Error("the flood evicted a good token")
+				}
+			}
+		})
+	}
+}
+
+// What has expired is of no use to anybody, and makes room without waiting for others to need it.
+func TestExpiredTokensAreForgotten(t *testing.T) {
 	w := newWorld()
-	v := NewVerifier(w, w.clock, Options{MaxEntries: 10})
+	v := w.verifier()
 	good := tokens(t, 5)
 	for _, raw := range good {
 		v.Verify(raw, Want{})
 	}
-	if got := v.cached(); got != len(good) {
-		t.Fatalf("%d tokens remembered, want %d", got, len(good))
-	}
-	for i := range 1000 {
-		forged := goodClaims().with(fields{"jti": fmt.Sprintf("forged-%d", i)}).json(t)
-		raw := segment(goodHeader(jose.HS256).json(t)) + "." + segment(forged) + "." + segment("not the signature of this one...")
-		if got := v.Verify(raw, Want{}).Reason; got != SignatureInvalid {
-			t.Fatalf("Reason = %s, want %s", got, SignatureInvalid)
-		}
-	}
-	if got := v.cached(); got != len(good) {
-		t.Errorf("%d tokens remembered after the flood, want %d", got, len(good))
-	}
+	expires := noon.Add(10*time.Minute + 30*time.Second) // the skew included
+	w.clock.SetTime(expires.Add(-time.Millisecond))
 	for _, raw := range good {
 		if v.cache.find(digestOf(raw)) == nil {
-			t.Error("a flood of bad signatures evicted a good token")
+			t.Fatal("a token was forgotten before it had expired")
 		}
+	}
+	w.clock.SetTime(expires)
+	if v.cache.find(digestOf(good[0])) != nil {
+		t.Error("an expired token is still remembered")
+	}
+	if reason := v.Verify(good[0], Want{}).Reason; reason != Expired {
+		t.Errorf("Reason = %s, want %s", reason, Expired)
+	}
+	// What has expired is swept about every second.
+	w.clock.SetTime(expires.Add(2 * time.Second))
+	if got := v.cached(); got != 0 {
+		t.Errorf("%d tokens remembered after all have expired, want 0", got)
+	}
+}
+
+// The end of time is further away than a time.Duration can say.
+func TestTokenOfTheYear9999IsRemembered(t *testing.T) {
+	w := newWorld()
+	v := w.verifier()
+	raw := signed(t, jose.HS256, goodHeader(jose.HS256).json(t), goodClaims().with(fields{"exp": lastMoment}).json(t))
+	if reason := v.Verify(raw, Want{}).Reason; reason != LifetimeExceeded {
+		t.Fatalf("Reason = %s, want %s", reason, LifetimeExceeded)
+	}
+	w.clock.SetTime(noon.AddDate(100, 0, 0))
+	if v.cache.find(digestOf(raw)) == nil {
+		t.Error("the token was forgotten")
 	}
 }
 
@@ -152,6 +140,20 @@ func TestCacheIsBounded(t *testing.T) {
 				t.Errorf("%d tokens remembered, want from %d to %d", got, test.atLeast, test.atMost)
 			}
 		})
+	}
+}
+
+// The claims of a token count against the bound on bytes.
+func TestLargeTokensTakeMoreRoom(t *testing.T) {
+	const maxBytes, groups = 64 << 10, 4 << 10
+	w := newWorld()
+	v := NewVerifier(w, w.clock, Options{MaxBytes: maxBytes})
+	for i := range 50 {
+		claims := goodClaims().with(fields{"jti": fmt.Sprintf("jti-%d", i), "groups": strings.Repeat("g", groups)})
+		v.Verify(signed(t, jose.HS256, goodHeader(jose.HS256).json(t), claims.json(t)), Want{})
+	}
+	if got := v.cached(); got == 0 || got > maxBytes/groups {
+		t.Errorf("%d tokens remembered, want from 1 to %d", got, maxBytes/groups)
 	}
 }
 

@@ -6,6 +6,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unsafe"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 func TestNumericDateKeepsFractions(t *testing.T) {
@@ -20,8 +23,8 @@ func TestNumericDateKeepsFractions(t *testing.T) {
 		"-0":                     time.Unix(0, 0).UTC(),
 		"253402300799":           time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC),
 	} {
-		claims, ok := parseClaims([]byte(`{"iat":`+number+`}`), "")
-		if !ok || !claims.IssuedAt.Equal(want) || !claims.Facts.IssuedAt.Equal(want) {
+		claims, ok := parseClaims([]byte(`{"iat":` + number + `}`))
+		if !ok || !claims.IssuedAt.Equal(want) {
 			t.Errorf("iat %s is read as %v, %v; want %v", number, claims.IssuedAt, ok, want)
 		}
 	}
@@ -42,7 +45,7 @@ func TestScopes(t *testing.T) {
 		`{"scp":[],"scopes":"x"}`:         {},
 		`{"scp":["a","b c"],"other":"x"}`: {"a", "b c"},
 	} {
-		claims, ok := parseClaims([]byte(document), "")
+		claims, ok := parseClaims([]byte(document))
 		if !ok || !slices.Equal(claims.Scopes, want) {
 			t.Errorf("the scopes of %s are %q, %v; want %q", document, claims.Scopes, ok, want)
 		}
@@ -58,8 +61,8 @@ func TestClientID(t *testing.T) {
 		`{"client_id":"","azp":"b"}`:      "b",
 		`{"clientId":"c","CLIENT_ID":""}`: "",
 	} {
-		claims, ok := parseClaims([]byte(document), "")
-		if !ok || claims.ClientID != want || claims.Facts.ClientID != want {
+		claims, ok := parseClaims([]byte(document))
+		if !ok || claims.ClientID != want {
 			t.Errorf("the client of %s is %q, %v; want %q", document, claims.ClientID, ok, want)
 		}
 	}
@@ -86,7 +89,7 @@ func TestGroups(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			claims, ok := parseClaims([]byte(test.document), "")
+			claims, ok := parseClaims([]byte(test.document))
 			if got := claims.Groups("groups"); !ok || !slices.Equal(got, test.want) {
 				t.Errorf("Groups() = %q, %v; want %q", got, ok, test.want)
 			}
@@ -96,9 +99,42 @@ func TestGroups(t *testing.T) {
 
 // What a caller appends to the groups must not reach other requests with the same token.
 func TestGroupsCannotBeAppendedTo(t *testing.T) {
-	claims, _ := parseClaims([]byte(`{"groups":["a","b","c"]}`), "")
+	claims, _ := parseClaims([]byte(`{"groups":["a","b","c"]}`))
 	groups := claims.Groups("groups")
 	if cap(groups) != len(groups) {
 		t.Errorf("Groups() has room for %d more, want none", cap(groups)-len(groups))
+	}
+}
+
+// Claims that are remembered say what they said before, and what others may still be reading stays as it was.
+func TestCompactClaimsSayTheSame(t *testing.T) {
+	for _, document := range []string{
+		`{}`,
+		`{"iss":"i","sub":"s","aud":["a","b"],"jti":"j","client_id":"c","sid":"x","scope":"d e","groups":["g","h"],"team":"t"}`,
+		`{"aud":[],"scope":"","groups":[],"":""}`,
+		`{"iss":"é","sub":"ß","aud":"日本","groups":["","é",""]}`,
+	} {
+		claims, ok := parseClaims([]byte(document))
+		if !ok {
+			t.Fatalf("%s is not read", document)
+		}
+		before, compacted := claims, claims
+		before.others = slices.Clone(claims.others)
+		size := compacted.compact()
+		everything := cmp.AllowUnexported(Claims{}, namedTexts{})
+		if diff := cmp.Diff(claims, compacted, everything); diff != "" {
+			t.Errorf("%s says something else now (-before +after):\n%s", document, diff)
+		}
+		for i := range before.others {
+			if unsafe.StringData(before.others[i].name) != unsafe.StringData(claims.others[i].name) {
+				t.Errorf("%s: what it was read from has changed", document)
+			}
+		}
+		if cap(compacted.Audiences) != len(compacted.Audiences) {
+			t.Errorf("%s: an audience that is appended would overwrite a scope", document)
+		}
+		if again := compacted.compact(); again != size {
+			t.Errorf("%s takes %d bytes, and then %d", document, size, again)
+		}
 	}
 }

@@ -73,7 +73,7 @@ func NewVerifier(directory Directory, clk clock.PassiveClock, options Options) *
 		options.MaxBytes = defaultMaxBytes
 	}
 	if options.MaxEntries > 0 && options.MaxBytes > 0 {
-		v.cache = newCache(options.MaxEntries, options.MaxBytes)
+		v.cache = newCache(options.MaxEntries, options.MaxBytes, clk)
 	}
 	return v
 }
