@@ -34,8 +34,11 @@ type running struct {
 	looks map[string]int // at each object, by the reconcilers
 }
 
-// start runs a manager for the world's namespace until the test ends or stop is called.
-func (w *world) start() *running {
+// start runs a manager for the world's namespace until the test ends or stop is called. Its writes go through around, if
+// that is not nil: see interceptWrites.
+func (w *world) start() *running { return w.startWith(nil) }
+
+func (w *world) startWith(around func(verb string, object client.Object, write func() error) error) *running {
 	w.Helper()
 	m := &running{looks: map[string]int{}}
 	manager, err := ctrl.NewManager(testenv.Environment(w).Config, ctrl.Options{
@@ -43,6 +46,9 @@ func (w *world) start() *running {
 			plain, err := client.NewWithWatch(c, o)
 			if err != nil {
 				return nil, err
+			}
+			if around != nil {
+				plain = interceptWrites(plain, around)
 			}
 			return w.journal.record(m.count(plain)), nil
 		},

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -14,10 +15,12 @@ import (
 	"k8s.io/client-go/tools/events"
 	"k8s.io/client-go/util/workqueue"
 	"k8s.io/utils/clock"
+	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/controller/priorityqueue"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
@@ -71,8 +74,18 @@ type ExternalStatus interface {
 // +kubebuilder:rbac:groups="",resources=configmaps,verbs=get;list;watch;create;update
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 
-// Reconcile brings one issuer to where its spec and the time want it.
+// Reconcile brings one issuer to where its spec and the time want it. One that failed is tried again when no other waits: a
+// write can take as long as an admission webhook that does not answer.
 func (r *TokenIssuerReconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
+	result, err := r.reconcile(ctx, request)
+	result.Priority = ptr.To(0)
+	if err != nil {
+		result.Priority = ptr.To(handler.LowPriority)
+	}
+	return result, err
+}
+
+func (r *TokenIssuerReconciler) reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
 	issuer := &v1alpha1.TokenIssuer{}
 	if err := r.Get(ctx, request.NamespacedName, issuer); err != nil {
 		return ctrl.Result{}, client.IgnoreNotFound(err)
@@ -245,13 +258,34 @@ func (r *TokenIssuerReconciler) urlOwner(ctx context.Context, issuer *v1alpha1.T
 func (r *TokenIssuerReconciler) SetupWithManager(manager ctrl.Manager) error {
 	return ctrl.NewControllerManagedBy(manager).
 		Named("tokenissuer").
-		For(&v1alpha1.TokenIssuer{}).
+		For(&v1alpha1.TokenIssuer{}, builder.WithPredicates(predicate.Not(statusOnly))).
+		Watches(&v1alpha1.TokenIssuer{}, handler.Funcs{UpdateFunc: lookAgain}, builder.WithPredicates(statusOnly)).
 		Watches(&v1alpha1.TokenIssuer{}, handler.EnqueueRequestsFromMapFunc(r.withSameURL), deletedOnly()).
 		Watches(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(issuerOfLabel)).
 		Watches(&corev1.ConfigMap{}, handler.EnqueueRequestsFromMapFunc(issuerOfLabel)).
 		Watches(&v1alpha1.TokenRevocation{}, handler.EnqueueRequestsFromMapFunc(issuerOfRevokedKey)).
-		WithOptions(controller.Options{MaxConcurrentReconciles: 4, RateLimiter: rateLimiter()}).
-		Complete(r)
+		WithOptions(controller.Options{MaxConcurrentReconciles: turnWorkers, RateLimiter: rateLimiter()}).
+		Complete(newInTurns(r, clock.RealClock{}))
+}
+
+// statusOnly finds updates of an issuer that ask for nothing.
+var statusOnly = predicate.Funcs{
+	CreateFunc:  func(event.CreateEvent) bool { return false },
+	DeleteFunc:  func(event.DeleteEvent) bool { return false },
+	GenericFunc: func(event.GenericEvent) bool { return false },
+	UpdateFunc: func(e event.UpdateEvent) bool {
+		return e.ObjectOld.GetUID() == e.ObjectNew.GetUID() && e.ObjectOld.GetGeneration() == e.ObjectNew.GetGeneration() &&
+			maps.Equal(e.ObjectOld.GetAnnotations(), e.ObjectNew.GetAnnotations())
+	},
+}
+
+// lookAgain compares the status that has been written with what there is to say, which may have changed since. It comes
+// no sooner than the next try after a failure: the message of an error can differ each time, and each would be a reason
+// to try again at once.
+func lookAgain(_ context.Context, e event.UpdateEvent, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+	queue.(priorityqueue.PriorityQueue[reconcile.Request]).AddWithOpts(
+		priorityqueue.AddOpts{RateLimited: true, Priority: ptr.To(handler.LowPriority)},
+		request(e.ObjectNew.GetNamespace(), e.ObjectNew.GetName())...)
 }
 
 func rateLimiter() workqueue.TypedRateLimiter[reconcile.Request] {
