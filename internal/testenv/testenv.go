@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -25,9 +27,21 @@ const startTimeout = 3 * time.Minute
 var ErrNoAssets = errors.New("KUBEBUILDER_ASSETS is not set: run `make test`, which gets kube-apiserver and etcd, " +
 	"or set it to the folder that `make assets` prints")
 
+// exitInterrupted is the exit code after an interrupt, as shells have it: 128 and the number of SIGINT.
+const exitInterrupted = 130
+
 // Main is the body of a TestMain, as os.Exit(testenv.Main(m)): it runs the package's tests, stops the control plane that
 // they started, and returns the exit code.
+//
+// An interrupt stops the control plane too, whose processes would otherwise go on running.
 func Main(m *testing.M) int {
+	interrupted := make(chan os.Signal, 1)
+	signal.Notify(interrupted, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		<-interrupted
+		_ = stop()
+		os.Exit(exitInterrupted)
+	}()
 	code := m.Run()
 	if err := stop(); err != nil {
 		fmt.Fprintln(os.Stderr, "testenv: stopping the control plane, whose processes may go on running:", err)

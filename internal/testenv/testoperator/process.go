@@ -11,10 +11,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // Process is a running operator.
@@ -25,6 +28,8 @@ type Process struct {
 	HTTPS, Metrics, Health, Certificate string
 	// Log is what it has written so far, on stdout and stderr.
 	Log *Log
+	// Started is when it was started.
+	Started time.Time
 	// Ended is closed when the process has ended; then Err says how.
 	Ended chan struct{}
 	Err   error
@@ -69,6 +74,7 @@ func Run(a *Administrator, kubeconfig []byte, flags ...string) *Process {
 		"--leader-election-namespace=" + a.Namespace, "--log-level=debug",
 	}, flags...)...)
 	p.command.Stderr, p.command.Stdout = p.Log, p.Log
+	p.Started = time.Now()
 	if err := p.command.Start(); err != nil {
 		a.Fatalf("starting the operator: %v", err)
 	}
@@ -187,6 +193,45 @@ func (p *Process) Scrape() string {
 		p.Fatalf("scraping: %v", err)
 	}
 	return string(text)
+}
+
+// Sum adds up the samples of a metric that have all these labels, each written as in the exposition: method="GET". It is
+// 0 where there are none.
+func (p *Process) Sum(metric string, labels ...string) float64 {
+	p.Helper()
+	return SumOf(p.TB, p.Scrape(), metric, labels...)
+}
+
+// SumOf is Sum of what was scraped elsewhere or before.
+func SumOf(t testing.TB, scraped, metric string, labels ...string) float64 {
+	t.Helper()
+	sum := 0.0
+	for line := range strings.Lines(scraped) {
+		rest, found := strings.CutPrefix(line, metric)
+		if !found || rest[0] != '{' && rest[0] != ' ' {
+			continue
+		}
+		end := strings.LastIndexByte(rest, ' ')
+		if slices.ContainsFunc(labels, func(label string) bool { return !strings.Contains(rest[:end], label) }) {
+			continue
+		}
+		value, err := strconv.ParseFloat(strings.TrimSpace(rest[end:]), 64)
+		if err != nil {
+			t.Fatalf("the metric %s: %v", metric, err)
+		}
+		sum += value
+	}
+	return sum
+}
+
+// PID is the id of the process.
+func (p *Process) PID() int { return p.command.Process.Pid }
+
+// Kill ends the process without a word, as a node that fails does, and waits until it has ended.
+func (p *Process) Kill() {
+	p.Helper()
+	p.Signal(syscall.SIGKILL)
+	<-p.Ended
 }
 
 // Terminate sends SIGTERM.
