@@ -21,9 +21,8 @@ PROGRAM ?=
 E2E_LOAD  ?=
 E2E_RUN   ?=
 E2E_FLAGS ?=
-# Which benchmarks `make bench` runs (a regular expression), and how often.
-BENCH      ?= .
-BENCHCOUNT ?= 1
+# Further flags of `make bench`: -rooms=gateway -rounds=3, or -short. With one of -rooms and -short it writes no page.
+BENCHFLAGS ?= -out=$(CURDIR)/docs/benchmarks.md
 # Arguments for go test, such as GOTESTFLAGS='-run TestRefused -v'; and the packages.
 GOTESTFLAGS ?=
 PKG         ?= ./...
@@ -39,8 +38,10 @@ domain_packages = ./internal/keyring/... ./internal/token/... ./internal/revocat
 	./internal/session/...
 generated = api/v1alpha1/zz_generated.deepcopy.go config/crd/bases config/rbac/role.yaml charts/keyturn/files/crds \
 	charts/keyturn/files/rbac docs/api.md
-# The modules besides the operator's own: what is built from them must not become a dependency of the operator.
-modules = hack/controlplane hack/image
+# The modules besides the operator's own: what is built from them must not become a dependency of the operator. The
+# first only builds programs of others.
+own_modules = hack/image test/bench
+modules     = hack/controlplane $(own_modules)
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -55,15 +56,15 @@ run: ## The same, and stay, to be used with kubectl and curl
 	@assets="$(assets)"; go build -o bin/demo ./hack/demo; KUBEBUILDER_ASSETS="$$assets" exec bin/demo -stay
 
 ##@ Test
-.PHONY: test test-short test-race test-image e2e fuzz bench
+.PHONY: test test-short test-race test-modules e2e fuzz bench
 test: ## All tests, with a real kube-apiserver and etcd (PKG=./test/api GOTESTFLAGS='-run TestRefused -v' to choose)
 	@assets="$(assets)"; KUBEBUILDER_ASSETS="$$assets" go test $(GOTESTFLAGS) $(PKG)
 test-short: ## The tests that need no control plane
 	@go test -short $(GOTESTFLAGS) $$(go list -f '{{.ImportPath}} {{.TestImports}} {{.XTestImports}}' $(PKG) | sed '\|/internal/testenv[] /]|d; s/ .*//')
 test-race: ## The tests of the domain packages with the race detector (needs a C compiler)
 	@assets="$(assets)"; KUBEBUILDER_ASSETS="$$assets" CGO_ENABLED=1 go test -race $(GOTESTFLAGS) $(domain_packages)
-test-image: ## The tests of what makes the image, which is a module of its own
-	@cd hack/image && go vet ./... && go test $(GOTESTFLAGS) ./...
+test-modules: ## The tests of the modules besides the operator's: what makes the image, and the benchmarks' table
+	@for module in $(own_modules); do (cd $$module && go vet ./... && go test $(GOTESTFLAGS) ./...); done
 e2e: ## The end-to-end suite on the cluster of KUBECONFIG (E2E_LOAD='kind load image-archive'); see test/e2e/doc.go
 	@[ -n "$(E2E_LOAD)" ] || { echo "set E2E_LOAD to what brings an image's archive to the nodes: E2E_LOAD='kind load image-archive'"; exit 1; }
 	@cd hack/image && go build -o ../../bin/image .
@@ -75,14 +76,13 @@ e2e: ## The end-to-end suite on the cluster of KUBECONFIG (E2E_LOAD='kind load i
 	-operator-image keyturn:e2e -client-image keyturn-e2e:e2e -chart "$(CURDIR)/charts/keyturn" -helm "$$helm" $(E2E_FLAGS)
 fuzz: ## Every fuzz target for a while (FUZZTIME=50000x, or 1m)
 	@hack/fuzz.sh $(FUZZTIME)
-bench: ## Benchmarks (BENCH=. BENCHCOUNT=1)
-	@folders=$$(grep -rl --include='*_test.go' '^func Benchmark' . | xargs -r -n1 dirname | sort -u); \
-	assets="$(assets)"; KUBEBUILDER_ASSETS="$$assets" go test -run '^$$' -bench '$(BENCH)' -benchmem -count $(BENCHCOUNT) $$folders
+bench: ## Every benchmark, as a table with its targets, into docs/benchmarks.md (BENCHFLAGS='-rooms=gateway' to choose)
+	@cd test/bench && go build -o ../../bin/bench . && assets="$(assets)" && KUBEBUILDER_ASSETS="$$assets" ../../bin/bench $(BENCHFLAGS)
 
 ##@ Check
 .PHONY: lint fmt vet tidy verify verify-generated verify-format verify-tidy verify-config verify-chart
 lint: ## golangci-lint, with .golangci.yml
-	@lint="$(golangci_lint)"; "$$lint" run ./...; cd hack/image && "$$lint" run ./...
+	@lint="$(golangci_lint)"; "$$lint" run ./...; for module in $(own_modules); do (cd $$module && "$$lint" run ./...); done
 vet: ## go vet
 	@go vet ./...
 fmt: ## Format the Go files
