@@ -3,12 +3,14 @@ package controllers
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/go-jose/go-jose/v4"
 	"k8s.io/apimachinery/pkg/types"
 	clocktesting "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -18,6 +20,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/keyturn/keyturn/api/v1alpha1"
+	"github.com/keyturn/keyturn/internal/keyring"
 )
 
 // ofBroken says whether a write is that of the ring of an issuer whose name begins with "broken".
@@ -96,6 +99,67 @@ func TestTurns(t *testing.T) {
 	working.Wait()
 	if left := len(turns.turns); left > 0 {
 		t.Errorf("%d turns are taken at the end, want none", left)
+	}
+	if !turns.isSlow(reconcile.Request{NamespacedName: types.NamespacedName{Name: "hangs"}}) {
+		t.Error("what took too long is not known to")
+	}
+}
+
+// However many there are that take too long: the next time they take no turn, few are tried, and the others come later.
+func TestThoseThatHangMakeADetour(t *testing.T) {
+	clk := clocktesting.NewFakeClock(time.Now())
+	began, release := make(chan struct{}, 2*turnWorkers), make(chan struct{})
+	turns := newInTurns(reconcile.Func(func(context.Context, reconcile.Request) (reconcile.Result, error) {
+		began <- struct{}{}
+		<-release
+		return reconcile.Result{}, errStopped
+	}), clk)
+	slow := func(i int) reconcile.Request {
+		return reconcile.Request{NamespacedName: types.NamespacedName{Name: fmt.Sprintf("hangs-%d", i)}}
+	}
+	for i := range turnWorkers {
+		turns.setSlow(slow(i), true)
+	}
+	var working sync.WaitGroup
+	for i := range detourCount {
+		working.Go(func() { _, _ = turns.Reconcile(t.Context(), slow(i)) })
+	}
+	for range detourCount {
+		<-began
+	}
+	for i := detourCount; i < turnWorkers; i++ {
+		result, err := turns.Reconcile(t.Context(), slow(i))
+		if err != nil || result.RequeueAfter != detourRetry || result.Priority == nil || *result.Priority != handler.LowPriority {
+			t.Fatalf("result %+v, error %v with all detours taken, want it to come later and last", result, err)
+		}
+	}
+	if taken := len(turns.turns); taken > 0 || len(began) > 0 {
+		t.Errorf("%d turns are taken, %d more begun, want none", taken, len(began))
+	}
+	close(release)
+	working.Wait()
+	if turns.isSlow(slow(0)) || !turns.isSlow(slow(detourCount)) || len(turns.detours) > 0 {
+		t.Errorf("slow %t and %t, %d detours taken, want that one which was soon done gets its turn again, and the other not",
+			turns.isSlow(slow(0)), turns.isSlow(slow(detourCount)), len(turns.detours))
+	}
+}
+
+// Many issuers at once must not take all cores with their keys.
+func TestFewKeysAreMadeAtOnce(t *testing.T) {
+	var now, most atomic.Int64
+	generate := fewAtOnce(func(jose.SignatureAlgorithm, int) (keyring.Key, error) {
+		most.Store(max(most.Load(), now.Add(1)))
+		defer now.Add(-1)
+		runtime.Gosched()
+		return keyring.Key{}, nil
+	})
+	var making sync.WaitGroup
+	for range 50 * generatedAtOnce {
+		making.Go(func() { _, _ = generate(jose.RS256, 0) })
+	}
+	making.Wait()
+	if got := most.Load(); got > generatedAtOnce {
+		t.Errorf("%d keys were made at once, want %d at most", got, generatedAtOnce)
 	}
 }
 

@@ -256,6 +256,7 @@ func (r *TokenIssuerReconciler) urlOwner(ctx context.Context, issuer *v1alpha1.T
 
 // SetupWithManager registers the reconciler. It runs on the leader only, and needs IndexFields.
 func (r *TokenIssuerReconciler) SetupWithManager(manager ctrl.Manager) error {
+	r.Generate = fewAtOnce(r.Generate)
 	return ctrl.NewControllerManagedBy(manager).
 		Named("tokenissuer").
 		For(&v1alpha1.TokenIssuer{}, builder.WithPredicates(predicate.Not(statusOnly))).
@@ -281,7 +282,7 @@ var statusOnly = predicate.Funcs{
 
 // lookAgain compares the status that has been written with what there is to say, which may have changed since. It comes
 // no sooner than the next try after a failure: the message of an error can differ each time, and each would be a reason
-// to try again at once.
+// to try again at once. Such a failure backs off twice as fast as others.
 func lookAgain(_ context.Context, e event.UpdateEvent, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) {
 	queue.(priorityqueue.PriorityQueue[reconcile.Request]).AddWithOpts(
 		priorityqueue.AddOpts{RateLimited: true, Priority: ptr.To(handler.LowPriority)},
