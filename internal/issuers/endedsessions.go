@@ -28,7 +28,7 @@ const (
 	listTimeout = 30 * time.Second
 	// forgetPeriod is how often rules are dropped that nobody needs any more.
 	forgetPeriod = time.Minute
-	// forgetBatch is how many sessions at once hold up what a watch brings meanwhile: for about a millisecond.
+	// forgetBatch is how many sessions at once hold up what a watch brings meanwhile: for a few milliseconds.
 	forgetBatch = 500
 	// complaintPeriod is how often it is said that sessions cannot be listed.
 	complaintPeriod = time.Minute

@@ -6,15 +6,17 @@ import (
 	"time"
 )
 
-// digest stands for a text of any length: two hashes of 64 bits with a seed each. Two texts have the same one with a
-// probability of 2 to the power of -128. It is no cryptography, but nobody can look for such texts without the seeds, which are random and
-// differ in each index. What would come of it is one token denied for the revocation of another.
+// digest stands for a text of any length: two hashes of 64 bits with a seed each. Two texts have the same one by a
+// chance of 2 to the power of -128. It is no cryptography, but the seeds are random and differ in each index, so that
+// there is nothing to calculate such texts from. What would come of them is one token denied for the revocation of
+// another.
 type digest [2]uint64
 
 func (d digest) less(other digest) bool {
 	return d[0] < other[0] || d[0] == other[0] && d[1] < other[1]
 }
 
+// secret are the seeds of an index.
 type secret [2]maphash.Seed
 
 func newSecret() secret { return secret{maphash.MakeSeed(), maphash.MakeSeed()} }

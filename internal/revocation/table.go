@@ -7,7 +7,7 @@ import (
 
 // table finds the one rule for a target. Readers take no lock: a bucket points to a chain of nodes that never change, so
 // each write is seen whole or not at all. Writers must exclude one another. It grows chunk by chunk, so that no write
-// copies more than one of them. sync.Map is not used, because it takes several times the memory.
+// copies more than one of them, and the directory once in a doubling. sync.Map is not used, because it takes several times the memory.
 type table struct {
 	// directory says where the buckets are: the low bits of a target choose one within a chunk, and those above them the
 	// chunk. Its length is a power of two.

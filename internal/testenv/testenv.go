@@ -33,13 +33,18 @@ const exitInterrupted = 130
 // Main is the body of a TestMain, as os.Exit(testenv.Main(m)): it runs the package's tests, stops the control plane that
 // they started, and returns the exit code.
 //
-// An interrupt stops the control plane too, whose processes would otherwise go on running.
-func Main(m *testing.M) int {
+// An interrupt stops the control plane too, whose processes would otherwise go on running, and then calls cleanUps, for
+// what else must not be left behind.
+func Main(m *testing.M, cleanUps ...func()) int {
 	interrupted := make(chan os.Signal, 1)
 	signal.Notify(interrupted, os.Interrupt, syscall.SIGTERM)
 	go func() {
 		<-interrupted
+		signal.Stop(interrupted) // The next one ends this program at once.
 		_ = stop()
+		for _, cleanUp := range cleanUps {
+			cleanUp()
+		}
 		os.Exit(exitInterrupted)
 	}()
 	code := m.Run()

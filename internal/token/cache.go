@@ -20,17 +20,21 @@ type seen struct {
 	claims Claims
 	// verifiedBy is the key that made the signature. Nil while that is not known.
 	verifiedBy *Key
-	// forgetAt is when the token expires for good, the skew included: from then on nobody gains by remembering it.
+	// forgetAt is lateness after the token expires for good, the skew included: by then its client should have noticed.
 	forgetAt time.Time
 	// size is what the claims take in bytes beside their struct. Known only of what is in the cache.
 	size int
 }
 
+// lateness is how long a token is remembered that has expired, so that a client that has not noticed yet, and asks again
+// and again, does not cost a signature check each time.
+const lateness = time.Minute
+
 // entrySize is what an entry costs beside the strings of its claims: itself, its node in the cache (key, value and eight
 // words), and its share of a hash table that may be half empty.
 const entrySize = int(unsafe.Sizeof(seen{})) + sha256.Size + 9*8 + 32
 
-// cache remembers tokens with a good signature until they expire. Looking up takes no lock and does not allocate. When it
+// cache remembers tokens with a good signature until shortly after they expire. Looking up takes no lock and does not allocate. When it
 // is full, what is seldom asked for goes first.
 type cache struct {
 	entries *otter.Cache[digest, *seen]
@@ -62,7 +66,7 @@ func (c *cache) find(of digest) *seen {
 // remember keeps a token that verifiedBy has verified, unless it has expired. Nobody else may have the token yet. A nil
 // cache remembers nothing.
 func (c *cache) remember(of digest, token *seen, now time.Time) {
-	if c != nil && now.Before(token.forgetAt) {
+	if c != nil && now.Before(token.forgetAt.Add(-lateness)) {
 		token.size = token.claims.compact()
 		c.entries.Set(of, token)
 	}

@@ -65,7 +65,7 @@ func TestFloodsNeitherFillNorEvict(t *testing.T) {
 	}
 }
 
-// What has expired is of no use to anybody, and makes room without waiting for others to need it.
+// What expired a while ago is of no use to anybody, and makes room without waiting for others to need it.
 func TestExpiredTokensAreForgotten(t *testing.T) {
 	w := newWorld()
 	v := w.verifier()
@@ -74,13 +74,19 @@ func TestExpiredTokensAreForgotten(t *testing.T) {
 		v.Verify(raw, Want{})
 	}
 	expires := noon.Add(10*time.Minute + 30*time.Second) // the skew included
-	w.clock.SetTime(expires.Add(-time.Millisecond))
-	for _, raw := range good {
-		if v.cache.find(digestOf(raw)) == nil {
-			t.Fatal("a token was forgotten before it had expired")
+	forgotten := expires.Add(lateness)
+	for _, now := range []time.Time{expires, forgotten.Add(-time.Millisecond)} {
+		w.clock.SetTime(now)
+		for _, raw := range good {
+			if v.cache.find(digestOf(raw)) == nil {
+				t.Fatalf("a token was forgotten %s after it expired", now.Sub(expires))
+			}
+		}
+		if reason := v.Verify(good[0], Want{}).Reason; reason != Expired {
+			t.Errorf("Reason = %s %s after it expired, want %s", reason, now.Sub(expires), Expired)
 		}
 	}
-	w.clock.SetTime(expires)
+	w.clock.SetTime(forgotten)
 	if v.cache.find(digestOf(good[0])) != nil {
 		t.Error("an expired token is still remembered")
 	}
@@ -88,7 +94,7 @@ func TestExpiredTokensAreForgotten(t *testing.T) {
 		t.Errorf("Reason = %s, want %s", reason, Expired)
 	}
 	// What has expired is swept about every second.
-	w.clock.SetTime(expires.Add(2 * time.Second))
+	w.clock.SetTime(forgotten.Add(2 * time.Second))
 	if got := v.cached(); got != 0 {
 		t.Errorf("%d tokens remembered after all have expired, want 0", got)
 	}

@@ -28,11 +28,14 @@ import (
 
 // Main is the body of a TestMain, as os.Exit(testoperator.Main(m)): that of testenv, and it removes what was built.
 func Main(m *testing.M) int {
-	code := testenv.Main(m)
-	if built.folder != "" {
-		_ = os.RemoveAll(built.folder)
+	cleanUp := func() {
+		killAll()
+		if built.folder != "" {
+			_ = os.RemoveAll(built.folder)
+		}
 	}
-	return code
+	defer cleanUp()
+	return testenv.Main(m, cleanUp)
 }
 
 // deadline bounds every wait for something that happens within seconds on an idle machine.

@@ -56,6 +56,17 @@ func (l *Log) String() string {
 	return l.text.String()
 }
 
+// running are the processes that have not ended.
+var running sync.Map
+
+// killAll is for a program that ends without the clean-up of its tests.
+func killAll() {
+	running.Range(func(p, _ any) bool {
+		_ = p.(*Process).command.Process.Kill()
+		return true
+	})
+}
+
 // Run starts the operator with everything it logs kept, and stops it at the end of the test.
 func Run(a *Administrator, kubeconfig []byte, flags ...string) *Process {
 	a.Helper()
@@ -78,8 +89,10 @@ func Run(a *Administrator, kubeconfig []byte, flags ...string) *Process {
 	if err := p.command.Start(); err != nil {
 		a.Fatalf("starting the operator: %v", err)
 	}
+	running.Store(p, nil)
 	go func() {
 		p.Err = p.command.Wait()
+		running.Delete(p)
 		close(p.Ended)
 	}()
 	a.Cleanup(func() {
