@@ -21,7 +21,7 @@ PROGRAM ?=
 E2E_LOAD  ?=
 E2E_RUN   ?=
 E2E_FLAGS ?=
-# Further flags of `make bench`: -rooms=gateway -rounds=3, or -short. With one of -rooms and -short it writes no page.
+# Flags of `make bench` in place of -out: -rooms=gateway to print a part of the table, -rounds=3, -short.
 BENCHFLAGS ?= -out=$(CURDIR)/docs/benchmarks.md
 # Arguments for go test, such as GOTESTFLAGS='-run TestRefused -v'; and the packages.
 GOTESTFLAGS ?=
@@ -77,7 +77,7 @@ e2e: ## The end-to-end suite on the cluster of KUBECONFIG (E2E_LOAD='kind load i
 fuzz: ## Every fuzz target for a while (FUZZTIME=50000x, or 1m)
 	@hack/fuzz.sh $(FUZZTIME)
 bench: ## Every benchmark, as a table with its targets, into docs/benchmarks.md (BENCHFLAGS='-rooms=gateway' to choose)
-	@cd test/bench && go build -o ../../bin/bench . && assets="$(assets)" && KUBEBUILDER_ASSETS="$$assets" ../../bin/bench $(BENCHFLAGS)
+	@assets="$(assets)"; cd test/bench; go build -o ../../bin/bench .; KUBEBUILDER_ASSETS="$$assets" ../../bin/bench $(BENCHFLAGS)
 
 ##@ Check
 .PHONY: lint fmt vet tidy verify verify-generated verify-format verify-tidy verify-config verify-chart

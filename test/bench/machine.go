@@ -69,7 +69,7 @@ func thisMachine(ctx context.Context) (machine, error) {
 
 // output is what a program prints, without the space around it.
 func output(ctx context.Context, program string, arguments ...string) (string, error) {
-	text, err := exec.CommandContext(ctx, program, arguments...).Output()
+	text, err := exec.CommandContext(ctx, program, arguments...).Output() //nolint:gosec // All of them are named in this file.
 	if err != nil {
 		return "", fmt.Errorf("%s %s: %w", program, strings.Join(arguments, " "), err)
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -12,24 +13,33 @@ import (
 	"time"
 )
 
-// room is a folder of benchmarks.
+// room is a folder of benchmarks, or some of them.
 type room struct {
 	name string
+	// benchmarks is a regular expression for those to run. Empty: all.
+	benchmarks string
 	// benchtime is that of go test, for the whole run: how long each benchmark takes, or how many iterations.
 	benchtime string
 	// processors is the GOMAXPROCS of the benchmarks that do not set it themselves. 0: that of the machine.
 	processors int
+	// often is how many rounds of this there are to each round of the others, for comparisons of what takes no time. 0: 1.
+	often int
 	// once is for what takes minutes and is no comparison of timings: one round does.
 	once bool
 	// timeout bounds a round.
 	timeout time.Duration
 }
 
+// stopTimeout bounds the end of a benchmark that was interrupted, with that of its control plane.
+const stopTimeout = 5 * time.Minute
+
 // rooms are run in this order: what is disturbed most by a warm machine comes first.
 var rooms = []room{
-	{name: "verification", benchtime: "200ms", processors: 1, timeout: 10 * time.Minute},
+	{name: "verification", benchmarks: "Verify", benchtime: "50ms", processors: 1, often: 4, timeout: 10 * time.Minute},
+	{name: "verification", benchmarks: "Throughput|Flood", benchtime: "200ms", processors: 1, timeout: 10 * time.Minute},
 	{name: "gateway", benchtime: "1x", timeout: 10 * time.Minute},
-	{name: "revocation", benchtime: "200ms", timeout: 10 * time.Minute},
+	{name: "revocation", benchmarks: "Million", benchtime: "200ms", timeout: 10 * time.Minute},
+	{name: "revocation", benchmarks: "Pause", benchtime: "1x", once: true, timeout: 10 * time.Minute},
 	{name: "operator", benchtime: "1x", once: true, timeout: 20 * time.Minute},
 	{name: "footprint", benchtime: "1x", once: true, timeout: 20 * time.Minute},
 }
@@ -42,25 +52,30 @@ func (r room) run(ctx context.Context, o options, measured figures, stderr io.Wr
 	}
 	defer func() { _ = os.RemoveAll(folder) }()
 	binary := filepath.Join(folder, r.name+".test")
-	build := exec.CommandContext(ctx, "go", "test", "-c", "-o", binary, "./"+r.name)
+	build := exec.CommandContext(ctx, "go", "test", "-c", "-o", binary, "./"+r.name) //nolint:gosec // A folder named in this file.
 	if output, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("building the benchmarks of %s: %w\n%s", r.name, err, output)
 	}
-	rounds := o.rounds
+	rounds := o.rounds * max(1, r.often)
 	if r.once || o.short {
 		rounds = 1
 	}
 	for round := range rounds {
 		_, _ = fmt.Fprintf(stderr, "== %s, round %d of %d\n", r.name, round+1, rounds)
 		var output bytes.Buffer
-		command := exec.CommandContext(ctx, binary, r.arguments(o)...)
+		command := exec.CommandContext(ctx, binary, r.arguments(o)...) //nolint:gosec // What was just built.
 		command.Dir = r.name
 		command.Stdout, command.Stderr = io.MultiWriter(&output, stderr), stderr
-		// What the benchmarks have started is in the same process group, and must not be left behind.
+		// The operators that the benchmarks have started are in the same process group, and must not be left behind. The
+		// control plane is not, and is stopped by the benchmarks themselves, unless they run into their timeout.
 		command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 		command.Cancel = func() error { return syscall.Kill(-command.Process.Pid, syscall.SIGINT) }
-		command.WaitDelay = time.Minute
-		if err := command.Run(); err != nil {
+		command.WaitDelay = stopTimeout
+		err := command.Run()
+		if command.Process != nil {
+			_ = syscall.Kill(-command.Process.Pid, syscall.SIGKILL)
+		}
+		if err != nil {
 			return fmt.Errorf("the benchmarks of %s: %w", r.name, err)
 		}
 		if err := measured.read(r.name, &output); err != nil {
@@ -71,7 +86,7 @@ func (r room) run(ctx context.Context, o options, measured figures, stderr io.Wr
 }
 
 func (r room) arguments(o options) []string {
-	arguments := []string{"-test.run=^$", "-test.bench=.", "-test.benchmem", "-test.timeout=" + r.timeout.String()}
+	arguments := []string{"-test.run=^$", "-test.bench=" + cmp.Or(r.benchmarks, "."), "-test.benchmem", "-test.timeout=" + r.timeout.String()}
 	if r.processors > 0 {
 		arguments = append(arguments, fmt.Sprintf("-test.cpu=%d", r.processors))
 	}

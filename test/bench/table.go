@@ -124,6 +124,15 @@ func (r row) fill(measured figures) (line, error) {
 	return filled, nil
 }
 
+// withoutVerdicts leaves out the targets, for figures that are worth nothing.
+func withoutVerdicts(tables []table) {
+	for _, t := range tables {
+		for i := range t.Lines {
+			t.Lines[i].Target, t.Lines[i].Met = "", ""
+		}
+	}
+}
+
 // printed writes the tables for a terminal.
 func printed(w io.Writer, tables []table) error {
 	columns := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)

@@ -3,6 +3,7 @@ package footprint
 import (
 	"bytes"
 	"cmp"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -33,6 +34,9 @@ var strippedSizes = sync.OnceValues(func() (sizes binarySizes, err error) {
 			kept, err := build(source, file, "-s -w -buildid= -dumpdep")
 			if err != nil {
 				return err
+			}
+			if !bytes.Contains(kept, []byte(" -> ")) {
+				return errors.New("the linker does not say what it keeps: -dumpdep prints something else than it did")
 			}
 			if source == operator {
 				sizes.reflectMethods = float64(bytes.Count(kept, []byte("<ReflectMethod>\n")))

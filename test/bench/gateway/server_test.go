@@ -23,9 +23,9 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/keyturn/keyturn/internal/issuers"
-	"github.com/keyturn/keyturn/internal/revocation"
 	"github.com/keyturn/keyturn/internal/server"
 	"github.com/keyturn/keyturn/internal/token"
+	"github.com/keyturn/keyturn/test/bench/revoked"
 )
 
 // The environment of a server's process: what it serves, the folder of its certificate, and the folder in which it
@@ -129,7 +129,7 @@ func newVerifyServer(listener net.Listener, files certificateFiles) (*server.Ser
 		Keys: map[string]*token.Key{"key-1": {
 			ID: "key-1", Algorithms: []jose.SignatureAlgorithm{jose.ES256}, Public: private.Public(), MaxLifetime: 24 * time.Hour,
 		}},
-		Audiences: []string{"shop-api"}, Types: []string{"at+jwt"}, Revocations: revocation.NewIndex(),
+		Audiences: []string{"shop-api"}, Types: []string{"at+jwt"}, Revocations: revoked.Others(),
 	}
 	tokens, err := mint(one, private, 256)
 	if err != nil {

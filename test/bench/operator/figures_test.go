@@ -12,7 +12,7 @@ import (
 	"github.com/keyturn/keyturn/internal/testenv/testoperator"
 )
 
-const megabyte = 1 << 20
+const megabyte = 1e6
 
 // resident returns the memory of the operator that is resident now, in MB.
 func resident(p *testoperator.Process) float64 {
@@ -33,7 +33,7 @@ func peakResident(p *testoperator.Process) (float64, bool) {
 		return 0, false
 	}
 	kilobytes, err := strconv.ParseFloat(string(found[1]), 64)
-	return kilobytes / 1024, err == nil
+	return kilobytes * 1024 / megabyte, err == nil
 }
 
 // calls returns how many requests the operator has sent to the API server, of all kinds.

@@ -69,8 +69,16 @@ func (m *lockedMap) keyRevoked(keyID string) bool {
 }
 
 func (m *lockedMap) denies(token *revocation.Facts) bool {
-	return m.keyRevoked(token.TokenID) || m.keyRevoked(token.SessionID) || m.keyRevoked(token.KeyID) ||
-		m.keyRevoked(token.Subject) || m.keyRevoked(token.ClientID) || m.keyRevoked(token.Audiences[0])
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	for _, value := range [...]string{
+		token.TokenID, token.SessionID, token.KeyID, token.Subject, token.ClientID, token.Audiences[0],
+	} {
+		if _, found := m.values[value]; found {
+			return true
+		}
+	}
+	return false
 }
 
 // syncMap is the same without a lock for readers.

@@ -18,8 +18,8 @@ import (
 	"github.com/go-jose/go-jose/v4/jwt"
 	"k8s.io/utils/clock"
 
-	"github.com/keyturn/keyturn/internal/revocation"
 	"github.com/keyturn/keyturn/internal/token"
+	"github.com/keyturn/keyturn/test/bench/revoked"
 )
 
 // What every verifier, ours or not, is set up with.
@@ -62,7 +62,7 @@ func newIssuer(b *testing.B, algorithm jose.SignatureAlgorithm) *issuer {
 		Keys: map[string]*token.Key{"key-1": {
 			ID: "key-1", Algorithms: []jose.SignatureAlgorithm{algorithm}, Public: public, MaxLifetime: 24 * time.Hour,
 		}},
-		Audiences: []string{audience}, Types: []string{"at+jwt"}, ClockSkew: skew, Revocations: revocation.NewIndex(),
+		Audiences: []string{audience}, Types: []string{"at+jwt"}, ClockSkew: skew, Revocations: revoked.Others(),
 	}}
 }
 
