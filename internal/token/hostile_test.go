@@ -109,6 +109,7 @@ var hostilePayloads = map[string]struct {
 	"members are case-sensitive": {payload(map[string]string{"exp": "", "EXP": "1772366400"}), ClaimMissing},
 	"Sub beside sub":             {one("Sub", `"admin"`), Allowed},
 	"invalid UTF-8":              {one("name", "\"\xff\xfe\""), Malformed},
+	"half of a surrogate pair":   {one("name", `"\ud800"`), Malformed},
 	"single quotes escaped":      {one("name", `"\'"`), Malformed},
 	"deep nesting":               {one("x", strings.Repeat("[", 5000)+strings.Repeat("]", 5000)), Malformed},
 	"nesting at the bound":       {one("x", strings.Repeat("[", 15)+`"]"`+strings.Repeat("]", 15)), Allowed},

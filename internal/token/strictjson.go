@@ -2,9 +2,8 @@ package token
 
 import (
 	"bytes"
-	"unicode/utf8"
 
-	"github.com/go-jose/go-jose/v4/json"
+	"github.com/go-json-experiment/json"
 )
 
 // maxNesting is how deep objects and lists may be nested, the outermost counted. Real tokens need four.
@@ -14,10 +13,11 @@ const maxNesting = 16
 // no member twice at any depth, nothing after it, nested at most maxNesting deep. Names are compared exactly. Two
 // readers of a document with doubts could see two different tokens.
 func decodeObject(document []byte) (map[string]any, bool) {
-	if !utf8.Valid(document) || !nestedAtMost(document, maxNesting) {
+	if !nestedAtMost(document, maxNesting) {
 		return nil, false
 	}
-	// Decoding into any, not into a struct, is what makes the library look for duplicates at every depth.
+	// This is what is to become encoding/json/v2. By default it refuses what is named above, and so it does within the
+	// members that nobody reads.
 	var value any
 	if err := json.Unmarshal(document, &value); err != nil {
 		return nil, false

@@ -22,8 +22,6 @@ type room struct {
 	benchtime string
 	// processors is the GOMAXPROCS of the benchmarks that do not set it themselves. 0: that of the machine.
 	processors int
-	// often is how many rounds of this there are to each round of the others, for comparisons of what takes no time. 0: 1.
-	often int
 	// once is for what takes minutes and is no comparison of timings: one round does.
 	once bool
 	// timeout bounds a round.
@@ -35,8 +33,8 @@ const stopTimeout = 5 * time.Minute
 
 // rooms are run in this order: what is disturbed most by a warm machine comes first.
 var rooms = []room{
-	{name: "verification", benchmarks: "Verify", benchtime: "50ms", processors: 1, often: 4, timeout: 10 * time.Minute},
-	{name: "verification", benchmarks: "Throughput|Flood", benchtime: "200ms", processors: 1, timeout: 10 * time.Minute},
+	{name: "verification", benchmarks: "BesideRaw", benchtime: "1x", processors: 1, timeout: 10 * time.Minute},
+	{name: "verification", benchmarks: "Seen|Throughput|Flood", benchtime: "200ms", processors: 1, timeout: 10 * time.Minute},
 	{name: "gateway", benchtime: "1x", timeout: 10 * time.Minute},
 	{name: "revocation", benchmarks: "Million", benchtime: "200ms", timeout: 10 * time.Minute},
 	{name: "revocation", benchmarks: "Pause", benchtime: "1x", once: true, timeout: 10 * time.Minute},
@@ -56,7 +54,7 @@ func (r room) run(ctx context.Context, o options, measured figures, stderr io.Wr
 	if output, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("building the benchmarks of %s: %w\n%s", r.name, err, output)
 	}
-	rounds := o.rounds * max(1, r.often)
+	rounds := o.rounds
 	if r.once || o.short {
 		rounds = 1
 	}

@@ -70,8 +70,6 @@ func newKey(algorithm jose.SignatureAlgorithm) (any, error) {
 	switch algorithm {
 	case jose.ES256:
 		return ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	case jose.ES384:
-		return ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
 	case jose.EdDSA:
 		_, private, err := ed25519.GenerateKey(rand.Reader)
 		return private, err

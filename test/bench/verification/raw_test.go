@@ -7,7 +7,6 @@ import (
 	"crypto/hmac"
 	"crypto/rsa"
 	"crypto/sha256"
-	"crypto/sha512"
 	"encoding/base64"
 	"math/big"
 	"strings"
@@ -19,8 +18,8 @@ import (
 // signed is a token taken apart: what is signed, and the signature.
 type signed struct{ text, signature []byte }
 
-// benchmarkRaw is the least that a verification can cost.
-func benchmarkRaw(b *testing.B, i *issuer, raws []string) {
+func takenApart(b *testing.B, raws []string) []signed {
+	b.Helper()
 	parts := make([]signed, len(raws))
 	for n, raw := range raws {
 		cut := strings.LastIndexByte(raw, '.')
@@ -30,12 +29,7 @@ func benchmarkRaw(b *testing.B, i *issuer, raws []string) {
 		}
 		parts[n] = signed{[]byte(raw[:cut]), signature}
 	}
-	b.ReportAllocs()
-	for n := 0; b.Loop(); n++ {
-		if !parts[n%len(parts)].verifiedBy(i) {
-			b.Fatal("the standard library denies the signature")
-		}
-	}
+	return parts
 }
 
 func (s signed) verifiedBy(i *issuer) bool {
@@ -43,10 +37,6 @@ func (s signed) verifiedBy(i *issuer) bool {
 	case *ecdsa.PublicKey:
 		half := len(s.signature) / 2
 		r, t := new(big.Int).SetBytes(s.signature[:half]), new(big.Int).SetBytes(s.signature[half:])
-		if i.algorithm == jose.ES384 {
-			sum := sha512.Sum384(s.text)
-			return ecdsa.Verify(public, sum[:], r, t)
-		}
 		sum := sha256.Sum256(s.text)
 		return ecdsa.Verify(public, sum[:], r, t)
 	case ed25519.PublicKey:

@@ -1,70 +1,150 @@
 package verification
 
 import (
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/go-jose/go-jose/v4"
 
 	"github.com/keyturn/keyturn/internal/token"
 )
 
-// pool is how many tokens a benchmark takes turns with.
-const pool = 256
+const (
+	// pool is how many tokens a benchmark takes turns with.
+	pool = 256
+	// slice is how many of them are verified one way, before the others have their turn. pool is a multiple of it.
+	slice = 32
+)
 
-// BenchmarkVerify compares, for each algorithm:
+var algorithms = []jose.SignatureAlgorithm{jose.ES256, jose.EdDSA, jose.RS256, jose.PS256, jose.HS256}
+
+// contender is a way of verifying a token.
+type contender struct {
+	name string
+	// renew, if it is not nil, is called before the tokens come round again, and not timed.
+	renew func()
+	// verify verifies the token with this number.
+	verify func(b *testing.B, n int)
+}
+
+// contenders are:
 //
 //	raw         the signature check of the standard library alone, on decoded signatures
 //	new         a token that was not seen before, and is remembered then
-//	seen        a token that is remembered
 //	forged      a token with a wrong signature
+//	seen        a token that is remembered
 //
 // and other libraries at the same work as new: parsing, signature, iss, aud, exp, nbf and iat, with a leeway.
+func contenders(b *testing.B, algorithm jose.SignatureAlgorithm) []contender {
+	i := newIssuer(b, algorithm)
+	raws := i.mint(b, pool)
+	parts, forged := takenApart(b, raws), forge(raws)
+	fresh, seen, other := i.verifier(), i.verifier(), i.verifier()
+	verifyAll(b, seen, raws, token.Allowed)
+	of := func(verify func(*testing.B, string)) func(*testing.B, int) {
+		return func(b *testing.B, n int) { verify(b, raws[n]) }
+	}
+	return []contender{
+		{name: "raw", verify: func(b *testing.B, n int) {
+			if !parts[n].verifiedBy(i) {
+				b.Fatal("the standard library denies the signature")
+			}
+		}},
+		{name: "new", renew: func() { fresh = i.verifier() }, verify: func(b *testing.B, n int) { ours(fresh, token.Allowed)(b, raws[n]) }},
+		{name: "forged", verify: func(b *testing.B, n int) { ours(other, token.SignatureInvalid)(b, forged[n]) }},
+		{name: "seen", verify: of(ours(seen, token.Allowed))},
+		{name: "go-jose", verify: of(goJose(i))},
+		{name: "golang-jwt", verify: of(golangJWT(i))},
+		{name: "jwx", verify: of(jwx(b, i))},
+	}
+}
+
+// BenchmarkVerify is for looking at one of them, with a profile.
 func BenchmarkVerify(b *testing.B) {
-	for _, algorithm := range []jose.SignatureAlgorithm{
-		jose.ES256, jose.ES384, jose.EdDSA, jose.RS256, jose.PS256, jose.HS256,
-	} {
+	for _, algorithm := range algorithms {
 		b.Run(string(algorithm), func(b *testing.B) {
-			i := newIssuer(b, algorithm)
-			raws := i.mint(b, pool)
-			b.Run("raw", func(b *testing.B) { benchmarkRaw(b, i, raws) })
-			b.Run("new", func(b *testing.B) { benchmarkNew(b, i, raws) })
-			b.Run("seen", func(b *testing.B) {
-				verify := ours(i.verifier(), token.Allowed)
-				for _, raw := range raws {
-					verify(b, raw)
-				}
-				benchmark(b, raws, verify)
-			})
-			b.Run("forged", func(b *testing.B) {
-				benchmark(b, forge(raws), ours(i.verifier(), token.SignatureInvalid))
-			})
-			b.Run("go-jose", func(b *testing.B) { benchmark(b, raws, goJose(i)) })
-			b.Run("golang-jwt", func(b *testing.B) { benchmark(b, raws, golangJWT(i)) })
-			b.Run("jwx", func(b *testing.B) { benchmark(b, raws, jwx(b, i)) })
+			for _, c := range contenders(b, algorithm) {
+				b.Run(c.name, func(b *testing.B) {
+					b.ReportAllocs()
+					for n := 0; b.Loop(); n++ {
+						if n%pool == 0 && c.renew != nil {
+							b.StopTimer()
+							c.renew()
+							b.StartTimer()
+						}
+						c.verify(b, n%pool)
+					}
+				})
+			}
 		})
 	}
 }
 
-// benchmark verifies the tokens in turn.
-func benchmark(b *testing.B, raws []string, verify func(*testing.B, string)) {
+// BenchmarkSeen is a remembered token by itself.
+func BenchmarkSeen(b *testing.B) {
+	i := newIssuer(b, jose.ES256)
+	raws, v := i.mint(b, pool), i.verifier()
+	verifyAll(b, v, raws, token.Allowed)
+	verify := ours(v, token.Allowed)
 	b.ReportAllocs()
 	for n := 0; b.Loop(); n++ {
-		verify(b, raws[n%len(raws)])
+		verify(b, raws[n%pool])
 	}
 }
 
-// benchmarkNew takes another verifier whenever all tokens were seen.
-func benchmarkNew(b *testing.B, i *issuer, raws []string) {
-	b.ReportAllocs()
-	var verify func(*testing.B, string)
-	for n := 0; b.Loop(); n++ {
-		if n%len(raws) == 0 {
-			b.StopTimer()
-			verify = ours(i.verifier(), token.Allowed)
-			b.StartTimer()
-		}
-		verify(b, raws[n%len(raws)])
+// BenchmarkBesideRaw compares them. They take turns every few milliseconds, so that what disturbs the machine disturbs all
+// of them, and of each it reports the median time of a slice ("new-ns"), of its ratio to the raw check beside it
+// ("new/raw"), and of what it takes more ("new-more-ns").
+func BenchmarkBesideRaw(b *testing.B) {
+	count := 200
+	if testing.Short() {
+		count = 2
 	}
+	for _, algorithm := range algorithms {
+		b.Run(string(algorithm), func(b *testing.B) {
+			all := contenders(b, algorithm)
+			took := map[string][]float64{}
+			for b.Loop() {
+				for at := range count {
+					for _, c := range all {
+						took[c.name] = append(took[c.name], c.slice(b, at*slice%pool))
+					}
+				}
+			}
+			raw := took["raw"]
+			for _, c := range all {
+				b.ReportMetric(median(took[c.name]), c.name+"-ns")
+				b.ReportMetric(median(combined(took[c.name], raw, func(a, b float64) float64 { return a / b })), c.name+"/raw")
+				b.ReportMetric(median(combined(took[c.name], raw, func(a, b float64) float64 { return a - b })), c.name+"-more-ns")
+			}
+		})
+	}
+}
+
+// slice returns the nanoseconds for one of the next tokens.
+func (c contender) slice(b *testing.B, from int) float64 {
+	if from == 0 && c.renew != nil {
+		c.renew()
+	}
+	start := time.Now()
+	for n := from; n < from+slice; n++ {
+		c.verify(b, n)
+	}
+	return float64(time.Since(start).Nanoseconds()) / slice
+}
+
+func combined(a, b []float64, combine func(a, b float64) float64) []float64 {
+	made := make([]float64, len(a))
+	for i := range a {
+		made[i] = combine(a[i], b[i])
+	}
+	return made
+}
+
+func median(values []float64) float64 {
+	sorted := slices.Sorted(slices.Values(values))
+	return sorted[len(sorted)/2]
 }
 
 // ours expects the reason of every token.
