@@ -20,8 +20,8 @@ type seen struct {
 	claims Claims
 	// verifiedBy is the key that made the signature. Nil while that is not known.
 	verifiedBy *Key
-	// forgetAt is lateness after the token expires for good, the skew included: by then its client should have noticed.
-	forgetAt time.Time
+	// expires is when the token does, for good, the skew included.
+	expires time.Time
 	// size is what the claims take in bytes beside their struct. Known only of what is in the cache.
 	size int
 }
@@ -48,7 +48,7 @@ func newCache(maxEntries int, maxBytes int64, clk clock.PassiveClock) *cache {
 		Clock: ticking{clk},
 		ExpiryCalculator: otter.ExpiryWritingFunc(func(written otter.Entry[digest, *seen]) time.Duration {
 			// At least 1, because to otter 0 means for ever.
-			return max(1, written.Value.forgetAt.Sub(time.Unix(0, written.SnapshotAtNano)))
+			return max(1, written.Value.expires.Add(lateness).Sub(time.Unix(0, written.SnapshotAtNano)))
 		}),
 		MaximumWeight: uint64(maxBytes), //nolint:gosec // NewVerifier makes no cache of a size below 1.
 		Weigher: func(_ digest, token *seen) uint32 {
@@ -66,7 +66,7 @@ func (c *cache) find(of digest) *seen {
 // remember keeps a token that verifiedBy has verified, unless it has expired. Nobody else may have the token yet. A nil
 // cache remembers nothing.
 func (c *cache) remember(of digest, token *seen, now time.Time) {
-	if c != nil && now.Before(token.forgetAt.Add(-lateness)) {
+	if c != nil && now.Before(token.expires) {
 		token.size = token.claims.compact()
 		c.entries.Set(of, token)
 	}

@@ -144,7 +144,7 @@ func checkSignature(in *input) Reason {
 		in.token = &anew
 	}
 	in.token.verifiedBy = in.key
-	in.token.forgetAt = in.token.claims.Expiry.Add(in.issuer.ClockSkew + lateness)
+	in.token.expires = in.token.claims.Expiry.Add(in.issuer.ClockSkew)
 	in.verifier.cache.remember(in.digest, in.token, in.now)
 	in.verifier.headers.remember(headerSegment(in.raw), in.token.header)
 	return Allowed
