@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"slices"
 
 	"golang.org/x/perf/benchfmt"
 )
@@ -92,14 +91,4 @@ func (m measure) with(other measure, combine func(a, b float64) float64) measure
 		}
 		return combined, nil
 	}
-}
-
-// median is the middle value, or the mean of the two middle ones. There must be one.
-func median(values []float64) float64 {
-	sorted := slices.Sorted(slices.Values(values))
-	half := len(sorted) / 2
-	if len(sorted)%2 == 1 {
-		return sorted[half]
-	}
-	return (sorted[half-1] + sorted[half]) / 2
 }

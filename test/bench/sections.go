@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/keyturn/keyturn/test/bench/stats"
 )
 
 // sections is the table. In each, what is a ratio comes first.
@@ -291,7 +293,7 @@ func dependencies(measured figures) []row {
 		}
 	}
 	slices.SortFunc(names, func(a, b figure) int {
-		return cmp.Or(cmp.Compare(last(a), last(b)), cmp.Compare(median(measured[b]), median(measured[a])), cmp.Compare(a.benchmark, b.benchmark))
+		return cmp.Or(cmp.Compare(last(a), last(b)), cmp.Compare(stats.Median(measured[b]), stats.Median(measured[a])), cmp.Compare(a.benchmark, b.benchmark))
 	})
 	rows := make([]row, len(names))
 	for i, f := range names {

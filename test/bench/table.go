@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"text/tabwriter"
+
+	"github.com/keyturn/keyturn/test/bench/stats"
 )
 
 // section is a part of the table, and row a line in it, as they are to be filled.
@@ -107,7 +109,7 @@ func (r row) fill(measured figures) (line, error) {
 	if err != nil {
 		return line{}, err
 	}
-	result := median(values)
+	result := stats.Median(values)
 	filled := line{What: r.what, Result: r.as(result), Target: r.target.text(r.as), Met: r.target.met(result)}
 	if least, most := r.as(slices.Min(values)), r.as(slices.Max(values)); least != most {
 		filled.Spread = least + " to " + most
@@ -118,7 +120,7 @@ func (r row) fill(measured figures) (line, error) {
 		if err != nil {
 			return line{}, err
 		}
-		figures = append(figures, strings.TrimSpace(f.name+" "+f.as(median(values))))
+		figures = append(figures, strings.TrimSpace(f.name+" "+f.as(stats.Median(values))))
 	}
 	filled.Figures = strings.Join(figures, ", ")
 	return filled, nil

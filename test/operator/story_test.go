@@ -2,19 +2,14 @@ package operator
 
 import (
 	"bytes"
-	"crypto/x509"
 	"encoding/json"
-	"encoding/pem"
 	"fmt"
 	"net/http"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
-	"github.com/go-jose/go-jose/v4"
-	"github.com/go-jose/go-jose/v4/jwt"
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -26,28 +21,7 @@ import (
 // sign makes a good token with what a workload mounts.
 func sign(t testing.TB, mounted *corev1.Secret, subject string) string {
 	t.Helper()
-	block, _ := pem.Decode(mounted.Data[v1alpha1.DataKeyPEM])
-	if block == nil {
-		t.Fatal("the mounted key is no PEM")
-	}
-	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
-	if err != nil {
-		t.Fatal(err)
-	}
-	options := (&jose.SignerOptions{}).WithType("at+jwt").WithHeader("kid", string(mounted.Data[v1alpha1.DataKeyID]))
-	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.SignatureAlgorithm(mounted.Data[v1alpha1.DataAlgorithm]), Key: key}, options)
-	if err != nil {
-		t.Fatal(err)
-	}
-	now := time.Now()
-	raw, err := jwt.Signed(signer).Claims(map[string]any{
-		"iss": string(mounted.Data[v1alpha1.DataIssuer]), "aud": "shop-api", "sub": subject, "jti": "token-of-" + subject,
-		"iat": now.Unix(), "exp": now.Add(10 * time.Minute).Unix(),
-	}).Serialize()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return raw
+	return testoperator.Sign(t, mounted, subject)[0]
 }
 
 // The whole of it, with the rights of the manifests and no others.

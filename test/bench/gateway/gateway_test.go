@@ -5,8 +5,9 @@ package gateway
 import (
 	"fmt"
 	"os"
-	"slices"
 	"testing"
+
+	"github.com/keyturn/keyturn/test/bench/stats"
 )
 
 // connections is how many there are at once, or with HTTP/2 how many requests on the one.
@@ -67,7 +68,7 @@ func compare(b *testing.B, certificate certificateFiles, protocol string, procs 
 		}
 	}
 	for _, kind := range kinds {
-		cost := median(costs[kind])
+		cost := stats.Median(costs[kind])
 		b.ReportMetric(cost, kind+"-ns-cpu/request")
 		b.ReportMetric(1e9/cost, kind+"-requests/cpu-s")
 		if kind == "verify" {
@@ -77,11 +78,6 @@ func compare(b *testing.B, certificate certificateFiles, protocol string, procs 
 		for i := range ratios {
 			ratios[i] = costs[kind][i] / costs["verify"][i]
 		}
-		b.ReportMetric(median(ratios), "verify/"+kind)
+		b.ReportMetric(stats.Median(ratios), "verify/"+kind)
 	}
-}
-
-func median(values []float64) float64 {
-	sorted := slices.Sorted(slices.Values(values))
-	return sorted[len(sorted)/2]
 }

@@ -37,7 +37,7 @@ func BenchmarkRevocationLatency(b *testing.B) {
 	for i := range subjects {
 		subjects[i] = fmt.Sprintf("customer-%d", i)
 	}
-	tokens := sign(b, w.Secret(shop.Namespace, "shop-signing-key"), subjects...)
+	tokens := testoperator.Sign(b, w.Secret(shop.Namespace, "shop-signing-key"), subjects...)
 	https := p.Client()
 	wantGood(p, https, tokens)
 	// Long enough for every issuer to rotate meanwhile.

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/keyturn/keyturn/internal/revocation"
+	"github.com/keyturn/keyturn/test/bench/stats"
 )
 
 // samples is how many different values are looked up by turns: too many for what the index has of them to stay in the
@@ -87,7 +88,7 @@ func benchmarkPut(b *testing.B, empty func() store) {
 	defer runtime.UnlockOSThread()
 	puts := newDurations()
 	for b.Loop() {
-		before := heap()
+		before := stats.Heap()
 		s := empty()
 		for i := range size() {
 			next := rule(i)
@@ -95,18 +96,9 @@ func benchmarkPut(b *testing.B, empty func() store) {
 			s.put(next)
 			puts.add(b, threadTime(b)-start)
 		}
-		b.ReportMetric(float64(heap()-before)/float64(size()), "bytes/rule")
+		b.ReportMetric(float64(stats.Heap()-before)/float64(size()), "bytes/rule")
 		runtime.KeepAlive(s)
 	}
 	b.ReportMetric(0, "ns/op") // It would be that of all puts together.
 	puts.report(b, "put")
-}
-
-// heap returns the bytes in use, after everything that nobody needs was collected.
-func heap() int64 {
-	var stats runtime.MemStats
-	runtime.GC()
-	runtime.GC()
-	runtime.ReadMemStats(&stats)
-	return int64(stats.HeapAlloc)
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"github.com/keyturn/keyturn/internal/token"
+	"github.com/keyturn/keyturn/test/bench/stats"
 )
 
 // BenchmarkFlood lets a verifier remember good tokens, and sends it a flood of distinct tokens with wrong signatures. It
@@ -23,11 +24,11 @@ func BenchmarkFlood(b *testing.B) {
 		b.StopTimer()
 		v := i.verifier()
 		verifyAll(b, v, raws, token.Allowed)
-		before := heap()
+		before := stats.Heap()
 		b.StartTimer()
 		verifyAll(b, v, forged, token.SignatureInvalid)
 		b.StopTimer()
-		growth := heap() - before
+		growth := stats.Heap() - before
 		b.ReportMetric(float64(cached(b, v, raws))/float64(good), "cached/good")
 		b.ReportMetric(float64(growth), "heap-growth-B")
 		b.StartTimer()
@@ -58,12 +59,4 @@ func cached(b *testing.B, v *token.Verifier, raws []string) int {
 		}
 	}
 	return count
-}
-
-// heap is what is in use, in bytes.
-func heap() int64 {
-	var stats runtime.MemStats
-	runtime.GC()
-	runtime.ReadMemStats(&stats)
-	return int64(stats.HeapAlloc)
 }

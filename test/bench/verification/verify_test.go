@@ -1,13 +1,13 @@
 package verification
 
 import (
-	"slices"
 	"testing"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
 
 	"github.com/keyturn/keyturn/internal/token"
+	"github.com/keyturn/keyturn/test/bench/stats"
 )
 
 const (
@@ -114,9 +114,9 @@ func BenchmarkBesideRaw(b *testing.B) {
 			}
 			raw := took["raw"]
 			for _, c := range all {
-				b.ReportMetric(median(took[c.name]), c.name+"-ns")
-				b.ReportMetric(median(combined(took[c.name], raw, func(a, b float64) float64 { return a / b })), c.name+"/raw")
-				b.ReportMetric(median(combined(took[c.name], raw, func(a, b float64) float64 { return a - b })), c.name+"-more-ns")
+				b.ReportMetric(stats.Median(took[c.name]), c.name+"-ns")
+				b.ReportMetric(stats.Median(combined(took[c.name], raw, func(a, b float64) float64 { return a / b })), c.name+"/raw")
+				b.ReportMetric(stats.Median(combined(took[c.name], raw, func(a, b float64) float64 { return a - b })), c.name+"-more-ns")
 			}
 		})
 	}
@@ -140,11 +140,6 @@ func combined(a, b []float64, combine func(a, b float64) float64) []float64 {
 		made[i] = combine(a[i], b[i])
 	}
 	return made
-}
-
-func median(values []float64) float64 {
-	sorted := slices.Sorted(slices.Values(values))
-	return sorted[len(sorted)/2]
 }
 
 // ours expects the reason of every token.
