@@ -17,8 +17,9 @@ type input struct {
 	now      time.Time
 
 	digest digest
-	// token is set by checkShape.
-	token *seen
+	// token is set by checkShape, and signature too, unless the token was seen before.
+	token     *seen
+	signature []byte
 	// issuer is set by checkIssuer, and key by checkKey.
 	issuer *Issuer
 	key    *Key
@@ -83,7 +84,7 @@ func checkShape(in *input) Reason {
 	if !ok {
 		return Malformed
 	}
-	in.token = &seen{header: header, claims: claims}
+	in.token, in.signature = &seen{header: header, claims: claims}, parts.signature
 	return Allowed
 }
 
@@ -135,7 +136,11 @@ func checkSignature(in *input) Reason {
 	if in.token.verifiedBy == in.key {
 		return Allowed
 	}
-	if !verifySignature(in.raw, in.token.header.Algorithm, in.key) {
+	if in.token.verifiedBy != nil {
+		parts, _ := decode(in.raw)
+		in.signature = parts.signature
+	}
+	if !verifySignature(in.raw, in.signature, in.token.header.Algorithm, in.key) {
 		return SignatureInvalid
 	}
 	if in.token.verifiedBy != nil {

@@ -1,6 +1,7 @@
 package token
 
 import (
+	"cmp"
 	"math"
 	"slices"
 	"strings"
@@ -58,108 +59,92 @@ func (c *Claims) Groups(claim string) []string {
 // parseClaims reads the decoded payload of a token. It reports whether all claims have the right types; which of them
 // must be there is not its concern.
 func parseClaims(document []byte) (Claims, bool) {
-	object, ok := decodeObject(document)
-	if !ok {
-		return Claims{}, false
+	var reader claimsReader
+	ok := readObject(document, reader.member)
+	return reader.claims, ok
+}
+
+type claimsReader struct {
+	claims Claims
+	// scoped is true once there was a "scope": a "scp" beside it does not count.
+	scoped bool
+}
+
+func (r *claimsReader) member(in *object, name string) {
+	claims := &r.claims
+	switch name {
+	case "iss":
+		claims.Issuer = in.text()
+	case "sub":
+		claims.Subject = in.text()
+	case "aud":
+		claims.Audiences = in.texts()
+	case "exp":
+		claims.Expiry = in.moment()
+	case "nbf":
+		claims.NotBefore = in.moment()
+	case "iat":
+		claims.IssuedAt = in.moment()
+	case "jti":
+		claims.ID = in.text()
+	case "client_id":
+		claims.ClientID = cmp.Or(in.text(), claims.ClientID)
+	case "azp":
+		claims.ClientID = cmp.Or(claims.ClientID, in.text())
+	case "sid":
+		claims.SessionID = in.text()
+	case "scope":
+		claims.Scopes, r.scoped = separated(in.text()), true
+	case "scp":
+		if scopes := in.texts(); !r.scoped {
+			claims.Scopes = scopes
+			if len(scopes) == 1 {
+				claims.Scopes = separated(scopes[0])
+			}
+		}
+	case "typ":
+		kind, ok := in.string()
+		claims.foreign = claims.foreign || !ok || isForeign(kind)
+	case "at_hash", "c_hash", "events":
+		// An ID token has the first two (OpenID Connect Core 1.0 sections 3.1.3.6 and 3.3.2.11), and a logout token or a
+		// security event the last one (RFC 8417 section 2.2).
+		claims.foreign = true
+		in.skip()
+	default:
+		if texts, ok := in.stringOrStrings(); ok {
+			claims.others = append(claims.others, namedTexts{name, texts})
+		}
 	}
-	in := members{object: object}
-	claims := Claims{
-		Issuer:    in.text("iss"),
-		Subject:   in.text("sub"),
-		Audiences: in.texts("aud"),
-		Expiry:    in.moment("exp"),
-		NotBefore: in.moment("nbf"),
-		IssuedAt:  in.moment("iat"),
-		ID:        in.text("jti"),
-		ClientID:  in.text("client_id"),
-		SessionID: in.text("sid"),
-		Scopes:    in.scopes(),
-		others:    in.others(),
-		foreign:   in.foreign(),
-	}
-	if authorized := in.text("azp"); claims.ClientID == "" {
-		claims.ClientID = authorized
-	}
-	return claims, !in.broken
 }
 
 // lastMoment is the last second of the year 9999, beyond which no date has four digits.
 const lastMoment = 253402300799
 
-// moment returns a member that must be a NumericDate (RFC 7519 section 2) if it is there: seconds since 1970, perhaps
-// with a fraction. What is finer than a microsecond is rounding of the number itself.
-func (m *members) moment(name string) time.Time {
-	value, ok := m.object[name]
-	if !ok {
-		return time.Time{}
-	}
-	number, ok := value.(float64)
-	if !ok || !(number >= 0 && number <= lastMoment) {
-		m.broken = true
+// moment reads what must be a NumericDate (RFC 7519 section 2): seconds since 1970, perhaps with a fraction. What is finer
+// than a microsecond is rounding of the number itself.
+func (o *object) moment() time.Time {
+	number := o.number()
+	if !(number >= 0 && number <= lastMoment) {
+		o.mistyped = true
 		return time.Time{}
 	}
 	seconds, fraction := math.Modf(number)
 	return time.Unix(int64(seconds), int64(math.Round(fraction*1e6))*1000).UTC()
 }
 
-func (m *members) scopes() []string {
-	scopes, list := m.text("scope"), m.texts("scp")
-	if m.has("scope") {
-		return separated(scopes)
-	}
-	if len(list) == 1 {
-		return separated(list[0])
-	}
-	return list
-}
-
 func separated(scopes string) []string {
 	return strings.FieldsFunc(scopes, func(r rune) bool { return r == ' ' })
 }
 
-// claimsWithFields are those that others leaves out.
-var claimsWithFields = map[string]bool{
-	"iss": true, "sub": true, "aud": true, "exp": true, "nbf": true, "iat": true, "jti": true,
-	"client_id": true, "azp": true, "sid": true, "scope": true, "scp": true, "typ": true,
+// isForeign reports whether a claim "typ" is one by which Keycloak marks tokens that are not access tokens.
+func isForeign(kind string) bool {
+	return slices.ContainsFunc([]string{"ID", "Refresh", "Offline", "Logout"}, func(foreign string) bool {
+		return strings.EqualFold(kind, foreign)
+	})
 }
 
-func (m *members) others() []namedTexts {
-	var others []namedTexts
-	for name, value := range m.object {
-		if claimsWithFields[name] {
-			continue
-		}
-		if texts, ok := stringOrStrings(value); ok {
-			others = append(others, namedTexts{name, texts})
-		}
-	}
-	return slices.Clip(others)
-}
-
-// foreignTypes are the values of the claim "typ" by which Keycloak marks tokens that are not access tokens.
-var foreignTypes = []string{"ID", "Refresh", "Offline", "Logout"}
-
-// foreign reports whether the claims are those of an ID token (at_hash, c_hash: OpenID Connect Core 1.0 sections 3.1.3.6
-// and 3.3.2.11), of a logout token or a security event (events: RFC 8417 section 2.2), or say so themselves.
-func (m *members) foreign() bool {
-	if m.has("at_hash") || m.has("c_hash") || m.has("events") {
-		return true
-	}
-	kind := m.object["typ"]
-	text, ok := kind.(string)
-	if !ok {
-		return m.has("typ")
-	}
-	for _, foreign := range foreignTypes {
-		if strings.EqualFold(text, foreign) {
-			return true
-		}
-	}
-	return false
-}
-
-// compact moves all texts into one piece of memory and all lists into another, because reading what lies all over the heap
-// takes longer than comparing it. What they were read from is not changed. It returns the size of the claims in bytes
+// compact moves all texts into one piece of memory and all lists into another: nothing else of the token is kept, and what
+// is compared lies together. What they were read from is not changed. It returns the size of the claims in bytes
 // beside that of the struct itself.
 func (c *Claims) compact() int {
 	c.others = slices.Clone(c.others)
@@ -174,7 +159,7 @@ func (c *Claims) compact() int {
 	}
 	together := make([]string, 0, count)
 	for _, list := range lists {
-		if begin := len(together); len(*list) > 0 {
+		if begin := len(together); *list != nil {
 			together = append(together, *list...)
 			*list = together[begin:len(together):len(together)]
 		}

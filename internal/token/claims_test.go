@@ -41,6 +41,7 @@ func TestScopes(t *testing.T) {
 		`{"scp":["a b"]}`:                 {"a", "b"},
 		`{"scp":["a","b"]}`:               {"a", "b"},
 		`{"scope":"a","scp":["b"]}`:       {"a"},
+		`{"scp":["b"],"scope":"a"}`:       {"a"},
 		`{"scope":"","scp":["b"]}`:        {},
 		`{"scp":[],"scopes":"x"}`:         {},
 		`{"scp":["a","b c"],"other":"x"}`: {"a", "b c"},
@@ -58,7 +59,9 @@ func TestClientID(t *testing.T) {
 		`{"azp":"b"}`:                     "b",
 		`{"client_id":"a"}`:               "a",
 		`{"client_id":"a","azp":"b"}`:     "a",
+		`{"azp":"b","client_id":"a"}`:     "a",
 		`{"client_id":"","azp":"b"}`:      "b",
+		`{"azp":"b","client_id":""}`:      "b",
 		`{"clientId":"c","CLIENT_ID":""}`: "",
 	} {
 		claims, ok := parseClaims([]byte(document))
@@ -84,6 +87,7 @@ func TestGroups(t *testing.T) {
 		"null":           {`{"groups":null}`, nil},
 		"numbers":        {`{"groups":[1]}`, nil},
 		"mixed":          {`{"groups":["a",1]}`, nil},
+		"mixed, first":   {`{"groups":[1,"a"]}`, nil},
 		"an object":      {`{"groups":{"a":"b"}}`, nil},
 		"over the bound": {`{"groups":["` + strings.Join(many, `","`) + `"]}`, many[:MaxGroups]},
 	}

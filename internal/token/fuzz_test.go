@@ -3,11 +3,13 @@ package token
 import (
 	"encoding/base64"
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
+	jsonv2 "github.com/go-json-experiment/json"
 )
 
 var fuzzed = []jose.SignatureAlgorithm{jose.ES256, jose.RS256, jose.EdDSA, jose.HS256}
@@ -72,6 +74,57 @@ func FuzzSigned(f *testing.F) {
 			mustBeGood(t, w, raw, result)
 		}
 	})
+}
+
+// FuzzReadObject reads any document member by member, and holds it against the library, which reads it whole.
+func FuzzReadObject(f *testing.F) {
+	for _, hostile := range hostileHeaders {
+		f.Add(hostile.header)
+	}
+	for _, hostile := range hostilePayloads {
+		f.Add(hostile.payload)
+	}
+	f.Add(`{"\u0061":"\n","b":["","\u00e9",1],"c":{"d":[{"e":-1.5e3}]},"f":[] , "g":-0}`)
+	f.Fuzz(func(t *testing.T, document string) {
+		var value any
+		err := jsonv2.Unmarshal([]byte(document), &value)
+		whole, isObject := value.(map[string]any)
+		good := err == nil && isObject && nestedAtMost([]byte(document), maxNesting)
+		members := 0
+		ok := readObject([]byte(document), func(in *object, name string) {
+			members++
+			switch want := whole[name].(type) {
+			case float64:
+				if got := in.number(); good && got != want {
+					t.Errorf("%q is read as %v, want %v", name, got, want)
+				}
+			case string, []any:
+				texts, isTexts := in.stringOrStrings()
+				if wantTexts, wantIs := textsIn(want); good && (isTexts != wantIs || isTexts && !slices.Equal(texts, wantTexts)) {
+					t.Errorf("%q is read as %q, %v; want %q, %v", name, texts, isTexts, wantTexts, wantIs)
+				}
+			default:
+				in.skip()
+			}
+		})
+		if ok != good || good && members != len(whole) {
+			t.Errorf("read: %v, with %d members; want %v, with %d (%v)", ok, members, good, len(whole), err)
+		}
+	})
+}
+
+func textsIn(value any) (texts []string, all bool) {
+	if text, ok := value.(string); ok {
+		return []string{text}, true
+	}
+	for _, element := range value.([]any) {
+		text, ok := element.(string)
+		if !ok {
+			return nil, false
+		}
+		texts = append(texts, text)
+	}
+	return texts, true
 }
 
 // mustBeGood judges an allowed token by other means: go-jose's verification with the right key, and encoding/json.

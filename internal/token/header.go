@@ -28,38 +28,49 @@ var algorithms = map[jose.SignatureAlgorithm]bool{
 	jose.HS256: true, jose.HS384: true, jose.HS512: true,
 }
 
-// headersNotAllowed name a key that the token brings along, or change what is signed (RFC 7797). The thumbprints x5t and
-// x5t#S256 are harmless: they are not used.
-var headersNotAllowed = []string{"jwk", "jku", "x5u", "x5c", "b64"}
-
 // parseHeader reads the decoded header. It returns Allowed, or why it cannot.
 func parseHeader(document []byte) (Header, Reason) {
-	object, ok := decodeObject(document)
-	if !ok {
+	var reader headerReader
+	ok := readObject(document, reader.member)
+	switch header := reader.header; {
+	case !ok, !reader.algorithm:
 		return Header{}, Malformed
-	}
-	in := members{object: object}
-	header := Header{
-		Algorithm: jose.SignatureAlgorithm(in.text("alg")),
-		KeyID:     in.text("kid"),
-		Type:      strings.TrimPrefix(strings.ToLower(in.text("typ")), "application/"),
-	}
-	if in.broken || !in.has("alg") {
-		return Header{}, Malformed
-	}
-	if !algorithms[header.Algorithm] {
+	case !algorithms[header.Algorithm]:
 		return Header{}, AlgorithmNotAllowed
-	}
-	for _, name := range headersNotAllowed {
-		if in.has(name) {
-			return Header{}, HeaderNotAllowed
-		}
-	}
-	if in.has("crit") {
+	case reader.notAllowed:
+		return Header{}, HeaderNotAllowed
+	case reader.critical:
 		return Header{}, CriticalUnknown
-	}
-	if header.KeyID == "" {
+	case header.KeyID == "":
 		return Header{}, KeyIDMissing
+	default:
+		return header, Allowed
 	}
-	return header, Allowed
+}
+
+// headerReader also notes which members are there.
+type headerReader struct {
+	header                          Header
+	algorithm, notAllowed, critical bool
+}
+
+func (r *headerReader) member(in *object, name string) {
+	switch name {
+	case "alg":
+		r.header.Algorithm, r.algorithm = jose.SignatureAlgorithm(in.text()), true
+	case "kid":
+		r.header.KeyID = in.text()
+	case "typ":
+		r.header.Type = strings.TrimPrefix(strings.ToLower(in.text()), "application/")
+	case "jwk", "jku", "x5u", "x5c", "b64":
+		// They name a key that the token brings along, or change what is signed (RFC 7797). The thumbprints x5t and x5t#S256
+		// are harmless: they are not used.
+		r.notAllowed = true
+		in.skip()
+	case "crit":
+		r.critical = true
+		in.skip()
+	default:
+		in.skip()
+	}
 }

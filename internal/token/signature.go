@@ -27,7 +27,7 @@ var curves = map[jose.SignatureAlgorithm]elliptic.Curve{
 // verifySignature reports whether the key made the signature of a token that decode has accepted. The algorithm was
 // found among those of the key before; here it has to fit the type of the key too, and for ECDSA the curve (RFC 8725
 // section 3.1).
-func verifySignature(raw string, algorithm jose.SignatureAlgorithm, key *Key) bool {
+func verifySignature(raw string, signature []byte, algorithm jose.SignatureAlgorithm, key *Key) bool {
 	method, end := methods[algorithm], strings.LastIndexByte(raw, '.')
 	if method == nil || end < 0 {
 		return false
@@ -35,6 +35,5 @@ func verifySignature(raw string, algorithm jose.SignatureAlgorithm, key *Key) bo
 	if public, ok := key.Public.(*ecdsa.PublicKey); ok && public.Curve != curves[algorithm] {
 		return false
 	}
-	signature, err := base64url.DecodeString(raw[end+1:])
-	return err == nil && method.Verify(raw[:end], signature, key.Public) == nil
+	return method.Verify(raw[:end], signature, key.Public) == nil
 }

@@ -2,28 +2,166 @@ package token
 
 import (
 	"bytes"
+	"errors"
+	"strconv"
+	"strings"
 
 	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // maxNesting is how deep objects and lists may be nested, the outermost counted. Real tokens need four.
 const maxNesting = 16
 
-// decodeObject reads one JSON object, and reports whether it is one without doubt: valid UTF-8 (RFC 8259 section 8.1),
-// no member twice at any depth, nothing after it, nested at most maxNesting deep. Names are compared exactly. Two
-// readers of a document with doubts could see two different tokens.
-func decodeObject(document []byte) (map[string]any, bool) {
+// object is a JSON object whose members are read one after another. Texts are parts of the document where they can be:
+// one piece of memory in place of one for each of them.
+type object struct {
+	document string
+	// member is called with the name of each member, and must read its value by one call of one of the methods below.
+	member  func(in *object, name string)
+	decoder *jsontext.Decoder
+	// err is why the document is no object without doubt. Nothing more is read once it is set.
+	err error
+	// mistyped is true once a member had another type than that as which it was read. A member that is null has: it is
+	// there, and says nothing.
+	mistyped bool
+}
+
+var errNotAnObject = errors.New("not a JSON object")
+
+// readObject reports whether the document is one JSON object without doubt, whose members have the types as which member
+// reads them: valid UTF-8 (RFC 8259 section 8.1), no name twice at any depth, no number beyond a float64, nothing after
+// it, nested at most maxNesting deep. Names are compared exactly. Two readers of a document with doubts could see two
+// different tokens.
+func readObject(document []byte, member func(in *object, name string)) bool {
 	if !nestedAtMost(document, maxNesting) {
-		return nil, false
+		return false
 	}
-	// This is what is to become encoding/json/v2. By default it refuses what is named above, and so it does within the
-	// members that nobody reads.
-	var value any
-	if err := json.Unmarshal(document, &value); err != nil {
-		return nil, false
+	// This is what is to become encoding/json/v2. By default it refuses what is named above but for the numbers, also
+	// within the members that nobody reads.
+	o := &object{document: string(document), member: member}
+	return json.Unmarshal(document, o) == nil && !o.mistyped
+}
+
+// UnmarshalJSONFrom implements json.UnmarshalerFrom.
+func (o *object) UnmarshalJSONFrom(decoder *jsontext.Decoder) error {
+	o.decoder = decoder
+	if o.next() != '{' {
+		o.fail(errNotAnObject)
 	}
-	members, ok := value.(map[string]any)
-	return members, ok
+	o.token()
+	for o.err == nil && o.next() != '}' {
+		if name, ok := o.string(); ok {
+			o.member(o, name)
+		}
+	}
+	o.token()
+	return o.err
+}
+
+// text reads what must be a string.
+func (o *object) text() string {
+	text, ok := o.string()
+	o.mistyped = o.mistyped || !ok
+	return text
+}
+
+// texts reads what must be a string or a list of strings.
+func (o *object) texts() []string {
+	texts, ok := o.stringOrStrings()
+	o.mistyped = o.mistyped || !ok
+	return texts
+}
+
+// number reads what must be a number.
+func (o *object) number() float64 {
+	if o.next() != '0' {
+		o.mistyped = true
+		o.skip()
+		return 0
+	}
+	number, err := strconv.ParseFloat(o.scalar(), 64)
+	o.fail(err)
+	return number
+}
+
+// string reads a value, and returns it if it is a string.
+func (o *object) string() (string, bool) {
+	if o.next() != '"' {
+		o.skip()
+		return "", false
+	}
+	quoted := o.scalar()
+	if strings.IndexByte(quoted, '\\') >= 0 {
+		text, err := jsontext.AppendUnquote(nil, quoted)
+		o.fail(err)
+		return string(text), o.err == nil
+	}
+	if o.err != nil {
+		return "", false
+	}
+	return quoted[1 : len(quoted)-1], true
+}
+
+// stringOrStrings reads a value, and returns it if it is a string, as a list of one, or a list of strings.
+func (o *object) stringOrStrings() ([]string, bool) {
+	if o.next() != '[' {
+		text, ok := o.string()
+		if !ok {
+			return nil, false
+		}
+		return []string{text}, true
+	}
+	o.token()
+	texts, all := make([]string, 0, 4), true
+	for o.err == nil && o.next() != ']' {
+		text, ok := o.string()
+		texts, all = append(texts, text), all && ok
+	}
+	o.token()
+	return texts, all
+}
+
+// skip reads a value that is not needed.
+func (o *object) skip() {
+	for depth := o.decoder.StackDepth(); o.err == nil; {
+		if o.next() == '0' {
+			o.number()
+		} else {
+			o.token()
+		}
+		if o.decoder.StackDepth() == depth {
+			return
+		}
+	}
+}
+
+func (o *object) next() jsontext.Kind { return o.decoder.PeekKind() }
+
+// token reads a bracket, a name or a scalar.
+func (o *object) token() {
+	if o.err == nil {
+		_, err := o.decoder.ReadToken()
+		o.fail(err)
+	}
+}
+
+// scalar reads a string or a number, and returns it as it is written.
+func (o *object) scalar() string {
+	if o.err != nil {
+		return ""
+	}
+	value, err := o.decoder.ReadValue()
+	o.fail(err)
+	end := int(o.decoder.InputOffset())
+	return o.document[end-len(value) : end]
+}
+
+// fail keeps the first error.
+func (o *object) fail(err error) {
+	if o.err == nil {
+		o.err = err
+	}
 }
 
 // nestedAtMost keeps a small document from costing a deep recursion.
@@ -50,56 +188,4 @@ func nestedAtMost(document []byte, limit int) bool {
 		}
 	}
 	return true
-}
-
-// members reads members of a decoded object, and remembers when one had a wrong type. A member that is null has a wrong
-// type too: it is there, and says nothing.
-type members struct {
-	object map[string]any
-	broken bool
-}
-
-func (m *members) has(name string) bool {
-	_, ok := m.object[name]
-	return ok
-}
-
-// text returns a member that must be a string if it is there.
-func (m *members) text(name string) string {
-	value, ok := m.object[name]
-	if !ok {
-		return ""
-	}
-	text, ok := value.(string)
-	m.broken = m.broken || !ok
-	return text
-}
-
-// texts returns a member that must be a string or a list of strings if it is there.
-func (m *members) texts(name string) []string {
-	value, ok := m.object[name]
-	if !ok {
-		return nil
-	}
-	texts, ok := stringOrStrings(value)
-	m.broken = m.broken || !ok
-	return texts
-}
-
-func stringOrStrings(value any) ([]string, bool) {
-	switch value := value.(type) {
-	case string:
-		return []string{value}, true
-	case []any:
-		texts := make([]string, 0, len(value))
-		for _, element := range value {
-			text, ok := element.(string)
-			if !ok {
-				return nil, false
-			}
-			texts = append(texts, text)
-		}
-		return texts, true
-	}
-	return nil, false
 }

@@ -112,6 +112,7 @@ var checklistTests = map[string]checklistTest{
 	"JWT where it must be at+jwt":      {header: fields{"typ": "JWT"}, world: onlyAccessTokens, reason: TypeNotAllowed},
 	"another typ":                      {header: fields{"typ": "logout+jwt"}, reason: TypeNotAllowed},
 	"ID token by at_hash":              {header: fields{"typ": "JWT"}, claims: fields{"at_hash": "x"}, reason: TypeNotAllowed},
+	"at_hash beside a typ":             {header: fields{"typ": "JWT"}, claims: fields{"at_hash": "x", "typ": "Bearer"}, reason: TypeNotAllowed},
 	"ID token by c_hash":               {header: fields{"typ": absent}, claims: fields{"c_hash": nil}, reason: TypeNotAllowed},
 	"logout token by events":           {header: fields{"typ": "JWT"}, claims: fields{"events": fields{}}, reason: TypeNotAllowed},
 	"Keycloak's ID token":              {header: fields{"typ": "JWT"}, claims: fields{"typ": "ID"}, reason: TypeNotAllowed},
