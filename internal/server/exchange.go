@@ -12,10 +12,12 @@ import (
 
 // ServeHTTP answers one request, counts it, and logs it at verbosity 1.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	start := s.clock.Now()
-	to := s.route(r)
 	x := &exchange{ResponseWriter: w}
-	defer s.finish(x, r, to, start)
+	if s.log.V(1).Enabled() {
+		x.logged = s.clock.Now()
+	}
+	to := s.route(r)
+	defer s.finish(x, r, to)
 	if s.draining.Load() {
 		// Gateways keep connections open. This makes them take another replica's, without a request lost.
 		w.Header().Set("Connection", "close")
@@ -48,6 +50,8 @@ type exchange struct {
 	// issuer and reason are the outcome of a verification. Nil and empty where there was none.
 	issuer *token.Issuer
 	reason token.Reason
+	// logged is when a request arrived that is to be logged. Zero where it is not.
+	logged time.Time
 }
 
 // WriteHeader notes the status.
@@ -76,15 +80,15 @@ func (x *exchange) judged(issuer *token.Issuer, reason token.Reason) {
 
 // finish is deferred around every request. Paths and queries are not logged: they are the client's, and may hold
 // secrets.
-func (s *Server) finish(x *exchange, r *http.Request, to destination, start time.Time) {
+func (s *Server) finish(x *exchange, r *http.Request, to destination) {
 	if cause := recover(); cause != nil {
 		s.recovered(x, to, cause)
 	}
 	s.metrics.answered(to.handler, x.code)
-	if log := s.log.V(1); log.Enabled() {
-		log.Info("request", "handler", to.handler, "code", x.code, "reason", string(x.reason), "issuer",
+	if !x.logged.IsZero() {
+		s.log.V(1).Info("request", "handler", to.handler, "code", x.code, "reason", string(x.reason), "issuer",
 			issuerName(x.issuer), "client", s.forwarded.client(r).String(), "protocol", r.Proto,
-			"duration", s.clock.Since(start).String())
+			"duration", s.clock.Since(x.logged).String())
 	}
 }
 

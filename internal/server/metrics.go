@@ -2,8 +2,10 @@ package server
 
 import (
 	"fmt"
+	"maps"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -20,11 +22,46 @@ type metrics struct {
 	panics        prometheus.Counter
 	certificate   prometheus.Gauge
 
-	// The counters in use, because finding one by its labels hashes them all, and takes a lock that all requests share.
-	verifiedBy sync.Map // verification -> prometheus.Counter
-	answeredBy sync.Map // answer -> prometheus.Counter
-	// changing is held while a counter is added to the maps or taken out, so that none stays that is not in its vector.
+	verifiedBy counters[verification]
+	answeredBy counters[answer]
+}
+
+// counters are those in use of a vector, because finding one by its labels hashes them all, and takes a lock that all
+// requests share. Here finding one takes no lock and no memory; adding one copies the rest.
+type counters[Key comparable] struct {
+	byKey atomic.Pointer[map[Key]prometheus.Counter]
+	// changing is held while one is added or taken out, so that none stays that is not in the vector.
 	changing sync.Mutex
+}
+
+// get finds a counter, and has it made where there is none.
+func (c *counters[Key]) get(key Key, create func() prometheus.Counter) prometheus.Counter {
+	if known := c.byKey.Load(); known != nil {
+		if counter, found := (*known)[key]; found {
+			return counter
+		}
+	}
+	c.changing.Lock()
+	defer c.changing.Unlock()
+	after := map[Key]prometheus.Counter{}
+	if known := c.byKey.Load(); known != nil {
+		maps.Copy(after, *known)
+	}
+	after[key] = create()
+	c.byKey.Store(&after)
+	return after[key]
+}
+
+// forget takes counters out, after remove has taken them out of the vector.
+func (c *counters[Key]) forget(remove func(), of func(Key) bool) {
+	c.changing.Lock()
+	defer c.changing.Unlock()
+	remove()
+	if known := c.byKey.Load(); known != nil {
+		after := maps.Clone(*known)
+		maps.DeleteFunc(after, func(key Key, _ prometheus.Counter) bool { return of(key) })
+		c.byKey.Store(&after)
+	}
 }
 
 // verification identifies a counter of verifications.
@@ -89,42 +126,27 @@ func (m *metrics) verified(issuer *token.Issuer, reason token.Reason) {
 	if issuer != nil {
 		key.namespace, key.name = issuer.Namespace, issuer.Name
 	}
-	if counter, found := m.verifiedBy.Load(key); found {
-		counter.(prometheus.Counter).Inc()
-		return
-	}
-	m.changing.Lock()
-	defer m.changing.Unlock()
-	result := "deny"
-	if reason == token.Allowed {
-		result = "allow"
-	}
-	counter := m.verifications.WithLabelValues(issuerName(issuer), result, string(reason))
-	m.verifiedBy.Store(key, counter)
-	counter.Inc()
+	m.verifiedBy.get(key, func() prometheus.Counter {
+		result := "deny"
+		if reason == token.Allowed {
+			result = "allow"
+		}
+		return m.verifications.WithLabelValues(issuerName(issuer), result, string(reason))
+	}).Inc()
 }
 
 // answered counts a request.
 func (m *metrics) answered(handler string, code int) {
-	key := answer{handler, code}
-	counter, found := m.answeredBy.Load(key)
-	if !found {
-		counter, _ = m.answeredBy.LoadOrStore(key, m.requests.WithLabelValues(handler, strconv.Itoa(code)))
-	}
-	counter.(prometheus.Counter).Inc()
+	m.answeredBy.get(answer{handler, code}, func() prometheus.Counter {
+		return m.requests.WithLabelValues(handler, strconv.Itoa(code))
+	}).Inc()
 }
 
 // forgetIssuer deletes the series of an issuer.
 func (m *metrics) forgetIssuer(namespace, name string) {
-	m.changing.Lock()
-	defer m.changing.Unlock()
-	m.verifications.DeletePartialMatch(prometheus.Labels{"issuer": namespace + "/" + name})
-	m.verifiedBy.Range(func(key, _ any) bool {
-		if key := key.(verification); key.namespace == namespace && key.name == name {
-			m.verifiedBy.Delete(key)
-		}
-		return true
-	})
+	m.verifiedBy.forget(func() {
+		m.verifications.DeletePartialMatch(prometheus.Labels{"issuer": namespace + "/" + name})
+	}, func(key verification) bool { return key.namespace == namespace && key.name == name })
 }
 
 func (m *metrics) certificateExpires(at time.Time) { m.certificate.Set(float64(at.Unix())) }

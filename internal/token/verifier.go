@@ -2,6 +2,7 @@ package token
 
 import (
 	"sync"
+	"time"
 
 	"k8s.io/utils/clock"
 )
@@ -43,6 +44,8 @@ type Result struct {
 	Claims *Claims
 	// Header is that of an allowed token, and empty for a denied one.
 	Header Header
+	// Took is how long it took to judge.
+	Took time.Duration
 }
 
 // Allowed reports whether the token passed every check.
@@ -84,6 +87,7 @@ func (v *Verifier) Verify(raw string, want Want) Result {
 	in := v.inputs.Get().(*input)
 	*in = input{verifier: v, raw: raw, want: want, now: v.clock.Now()}
 	result := in.run()
+	result.Took = v.clock.Since(in.now)
 	// The token must not live on in the pool.
 	*in = input{}
 	v.inputs.Put(in)
