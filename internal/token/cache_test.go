@@ -2,6 +2,7 @@ package token
 
 import (
 	"fmt"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -161,6 +162,31 @@ func TestLargeTokensTakeMoreRoom(t *testing.T) {
 	if got := v.cached(); got == 0 || got > maxBytes/groups {
 		t.Errorf("%d tokens remembered, want from 1 to %d", got, maxBytes/groups)
 	}
+}
+
+// What is remembered of a token does not keep the rest alive: neither its text, nor its payload, nor its header.
+func TestLittleIsKeptOfLargeTokens(t *testing.T) {
+	const count, filling = 1000, 3 << 10
+	made := make([]string, count)
+	for i := range made {
+		unused := fields{"x": strings.Repeat("x", filling), "y": i}
+		claims := goodClaims().with(fields{"jti": fmt.Sprintf("jti-%d", i), "unused": unused})
+		made[i] = signed(t, jose.HS256, goodHeader(jose.HS256).with(unused).json(t), claims.json(t))
+	}
+	v := newWorld().verifier()
+	before := heap()
+	for _, raw := range made {
+		if got := v.Verify(raw, Want{}).Reason; got != Allowed {
+			t.Fatalf("Reason = %s, want %s", got, Allowed)
+		}
+	}
+	if got := v.cached(); got != count {
+		t.Fatalf("%d tokens remembered, want %d", got, count)
+	}
+	if got := (heap() - before) / count; got > filling/2 {
+		t.Errorf("%.0f bytes are kept of each token", got)
+	}
+	runtime.KeepAlive(made)
 }
 
 // A token that was verified with another key under the same id is verified anew, and then remembered with the new key.

@@ -74,11 +74,13 @@ func checkShape(in *input) Reason {
 	if reason != Allowed {
 		return reason
 	}
-	header, known := in.verifier.headers.find(headerSegment(in.raw))
-	if !known {
-		if header, reason = parseHeader(parts.header); reason != Allowed {
+	header := in.verifier.headers.find(headerSegment(in.raw))
+	if header == nil {
+		parsed, reason := parseHeader(parts.header)
+		if reason != Allowed {
 			return reason
 		}
+		header = &parsed
 	}
 	claims, ok := parseClaims(parts.payload)
 	if !ok {
@@ -149,9 +151,9 @@ func checkSignature(in *input) Reason {
 		in.token = &anew
 	}
 	in.token.verifiedBy = in.key
-	in.token.expires = in.token.claims.Expiry.Add(in.issuer.ClockSkew)
+	in.token.expires = in.token.claims.Expiry.Add(in.issuer.ClockSkew).UnixMicro()
+	in.token.header = in.verifier.headers.remember(headerSegment(in.raw), in.token.header)
 	in.verifier.cache.remember(in.digest, in.token, in.now)
-	in.verifier.headers.remember(headerSegment(in.raw), in.token.header)
 	return Allowed
 }
 

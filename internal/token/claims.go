@@ -33,6 +33,8 @@ type Claims struct {
 	others []namedTexts
 	// foreign is true when the claims are those of something else than an access token.
 	foreign bool
+	// size is what compact has found to be the size of the texts and lists, in bytes. 0 before.
+	size uint32
 }
 
 // namedTexts is a claim. A list of them is a third of the size of a map.
@@ -144,9 +146,8 @@ func isForeign(kind string) bool {
 }
 
 // compact moves all texts into one piece of memory and all lists into another: nothing else of the token is kept, and what
-// is compared lies together. What they were read from is not changed. It returns the size of the claims in bytes
-// beside that of the struct itself.
-func (c *Claims) compact() int {
+// is compared lies together. What they were read from is not changed.
+func (c *Claims) compact() {
 	c.others = slices.Clone(c.others)
 	texts := append(make([]*string, 0, 24), &c.Issuer, &c.Subject, &c.ID, &c.ClientID, &c.SessionID)
 	lists := append(make([]*[]string, 0, 8), &c.Audiences, &c.Scopes)
@@ -178,5 +179,6 @@ func (c *Claims) compact() int {
 		joined.WriteString(*text)
 		*text = joined.String()[begin:]
 	}
-	return bytes + count*int(unsafe.Sizeof("")) + len(c.others)*int(unsafe.Sizeof(namedTexts{}))
+	//nolint:gosec // A token has at most MaxTokenBytes, and so a bounded number of each.
+	c.size = uint32(bytes + count*int(unsafe.Sizeof("")) + len(c.others)*int(unsafe.Sizeof(namedTexts{})))
 }

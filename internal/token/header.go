@@ -20,6 +20,18 @@ type Header struct {
 // Generic reports whether the type of the token says no more than that it is a JWT.
 func (h Header) Generic() bool { return h.Type == "" || h.Type == "jwt" }
 
+// clone returns a header that is no part of a document.
+func (h *Header) clone() *Header {
+	return &Header{
+		Algorithm: jose.SignatureAlgorithm(strings.Clone(string(h.Algorithm))),
+		KeyID:     strings.Clone(h.KeyID),
+		Type:      strings.Clone(h.Type),
+	}
+}
+
+// size is that of the texts, in bytes.
+func (h *Header) size() int { return len(h.Algorithm) + len(h.KeyID) + len(h.Type) }
+
 // algorithms are those that any key may have. "none" is not an algorithm.
 var algorithms = map[jose.SignatureAlgorithm]bool{
 	jose.ES256: true, jose.ES384: true, jose.ES512: true, jose.EdDSA: true,

@@ -16,7 +16,7 @@ type knownHeaders struct {
 
 type knownHeader struct {
 	segment string // as in the token, encoded
-	header  Header
+	header  *Header
 }
 
 func newKnownHeaders() *knownHeaders { return &knownHeaders{seed: maphash.MakeSeed()} }
@@ -25,20 +25,23 @@ func (k *knownHeaders) place(segment string) *atomic.Pointer[knownHeader] {
 	return &k.places[maphash.String(k.seed, segment)%uint64(len(k.places))]
 }
 
-// find returns what a header says that has passed parseHeader before.
-func (k *knownHeaders) find(segment string) (Header, bool) {
+// find returns what a header says that has passed parseHeader before, or nil.
+func (k *knownHeaders) find(segment string) *Header {
 	if known := k.place(segment).Load(); known != nil && known.segment == segment {
-		return known.header, true
+		return known.header
 	}
-	return Header{}, false
+	return nil
 }
 
-// remember takes a copy, because the segment keeps the whole token alive.
-func (k *knownHeaders) remember(segment string, header Header) {
-	if _, known := k.find(segment); !known {
-		header.KeyID, header.Type = strings.Clone(header.KeyID), strings.Clone(header.Type)
-		k.place(segment).Store(&knownHeader{segment: strings.Clone(segment), header: header})
+// remember returns what to keep in place of a header: it holds on neither to the token nor to the whole header, of which
+// what is given are parts.
+func (k *knownHeaders) remember(segment string, header *Header) *Header {
+	if known := k.find(segment); known != nil {
+		return known
 	}
+	kept := header.clone()
+	k.place(segment).Store(&knownHeader{segment: strings.Clone(segment), header: kept})
+	return kept
 }
 
 // headerSegment is the first of the three parts of a token.

@@ -100,5 +100,5 @@ func (in *input) run() Result {
 			return Result{Reason: reason, Issuer: in.issuer}
 		}
 	}
-	return Result{Reason: Allowed, Issuer: in.issuer, Claims: &in.token.claims, Header: in.token.header}
+	return Result{Reason: Allowed, Issuer: in.issuer, Claims: &in.token.claims, Header: *in.token.header}
 }
