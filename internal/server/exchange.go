@@ -14,7 +14,7 @@ import (
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := &exchange{ResponseWriter: w}
 	if s.log.V(1).Enabled() {
-		x.logged = s.clock.Now()
+		x.arrived = s.clock.Now()
 	}
 	to := s.route(r)
 	defer s.finish(x, r, to)
@@ -50,8 +50,8 @@ type exchange struct {
 	// issuer and reason are the outcome of a verification. Nil and empty where there was none.
 	issuer *token.Issuer
 	reason token.Reason
-	// logged is when a request arrived that is to be logged. Zero where it is not.
-	logged time.Time
+	// arrived is when the request did. Zero unless it is to be logged.
+	arrived time.Time
 }
 
 // WriteHeader notes the status.
@@ -85,10 +85,10 @@ func (s *Server) finish(x *exchange, r *http.Request, to destination) {
 		s.recovered(x, to, cause)
 	}
 	s.metrics.answered(to.handler, x.code)
-	if !x.logged.IsZero() {
+	if !x.arrived.IsZero() {
 		s.log.V(1).Info("request", "handler", to.handler, "code", x.code, "reason", string(x.reason), "issuer",
 			issuerName(x.issuer), "client", s.forwarded.client(r).String(), "protocol", r.Proto,
-			"duration", s.clock.Since(x.logged).String())
+			"duration", s.clock.Since(x.arrived).String())
 	}
 }
 

@@ -48,7 +48,16 @@ func newFakeVerifier() *fakeVerifier {
 	}}
 }
 
+// fakeTook is what the fake verifier says that each verification took.
+const fakeTook = 3 * time.Millisecond
+
 func (v *fakeVerifier) Verify(raw string, want token.Want) token.Result {
+	result := v.judge(raw, want)
+	result.Took = fakeTook
+	return result
+}
+
+func (v *fakeVerifier) judge(raw string, want token.Want) token.Result {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.tokens, v.wanted = append(v.tokens, raw), append(v.wanted, want)

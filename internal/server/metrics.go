@@ -2,10 +2,7 @@ package server
 
 import (
 	"fmt"
-	"maps"
 	"strconv"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -22,53 +19,14 @@ type metrics struct {
 	panics        prometheus.Counter
 	certificate   prometheus.Gauge
 
-	verifiedBy counters[verification]
-	answeredBy counters[answer]
+	// The counters in use, because finding one by its labels hashes them all, and takes a lock that all requests share.
+	// An issuer has its own, so that each new one copies few others.
+	verifiedBy copyOnWrite[issuerID, *copyOnWrite[token.Reason, prometheus.Counter]]
+	answeredBy copyOnWrite[answer, prometheus.Counter]
 }
 
-// counters are those in use of a vector, because finding one by its labels hashes them all, and takes a lock that all
-// requests share. Here finding one takes no lock and no memory; adding one copies the rest.
-type counters[Key comparable] struct {
-	byKey atomic.Pointer[map[Key]prometheus.Counter]
-	// changing is held while one is added or taken out, so that none stays that is not in the vector.
-	changing sync.Mutex
-}
-
-// get finds a counter, and has it made where there is none.
-func (c *counters[Key]) get(key Key, create func() prometheus.Counter) prometheus.Counter {
-	if known := c.byKey.Load(); known != nil {
-		if counter, found := (*known)[key]; found {
-			return counter
-		}
-	}
-	c.changing.Lock()
-	defer c.changing.Unlock()
-	after := map[Key]prometheus.Counter{}
-	if known := c.byKey.Load(); known != nil {
-		maps.Copy(after, *known)
-	}
-	after[key] = create()
-	c.byKey.Store(&after)
-	return after[key]
-}
-
-// forget takes counters out, after remove has taken them out of the vector.
-func (c *counters[Key]) forget(remove func(), of func(Key) bool) {
-	c.changing.Lock()
-	defer c.changing.Unlock()
-	remove()
-	if known := c.byKey.Load(); known != nil {
-		after := maps.Clone(*known)
-		maps.DeleteFunc(after, func(key Key, _ prometheus.Counter) bool { return of(key) })
-		c.byKey.Store(&after)
-	}
-}
-
-// verification identifies a counter of verifications.
-type verification struct {
-	namespace, name string
-	reason          token.Reason
-}
+// issuerID is an issuer, or zero where none is known.
+type issuerID struct{ namespace, name string }
 
 // answer identifies a counter of requests.
 type answer struct {
@@ -122,11 +80,14 @@ func (m *metrics) register(registry prometheus.Registerer) error {
 
 // verified counts a verification. The issuer is nil where it is not known.
 func (m *metrics) verified(issuer *token.Issuer, reason token.Reason) {
-	key := verification{reason: reason}
+	var id issuerID
 	if issuer != nil {
-		key.namespace, key.name = issuer.Namespace, issuer.Name
+		id = issuerID{issuer.Namespace, issuer.Name}
 	}
-	m.verifiedBy.get(key, func() prometheus.Counter {
+	byReason := m.verifiedBy.get(id, func() *copyOnWrite[token.Reason, prometheus.Counter] {
+		return new(copyOnWrite[token.Reason, prometheus.Counter])
+	})
+	byReason.get(reason, func() prometheus.Counter {
 		result := "deny"
 		if reason == token.Allowed {
 			result = "allow"
@@ -142,11 +103,11 @@ func (m *metrics) answered(handler string, code int) {
 	}).Inc()
 }
 
-// forgetIssuer deletes the series of an issuer.
+// forgetIssuer deletes the series of an issuer. A request that is under way may not be counted any more, or bring one back.
 func (m *metrics) forgetIssuer(namespace, name string) {
-	m.verifiedBy.forget(func() {
-		m.verifications.DeletePartialMatch(prometheus.Labels{"issuer": namespace + "/" + name})
-	}, func(key verification) bool { return key.namespace == namespace && key.name == name })
+	// In this order: whoever finds no counters of the issuer must not get one that is about to be deleted, and keep it.
+	m.verifications.DeletePartialMatch(prometheus.Labels{"issuer": namespace + "/" + name})
+	m.verifiedBy.remove(issuerID{namespace, name})
 }
 
 func (m *metrics) certificateExpires(at time.Time) { m.certificate.Set(float64(at.Unix())) }

@@ -2,12 +2,14 @@ package server
 
 import (
 	"fmt"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/go-logr/logr/funcr"
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/keyturn/keyturn/internal/token"
@@ -58,6 +60,12 @@ keyturn_verify_total{issuer="web/shop",reason="ok",result="allow"} 3
 		t.Error(err)
 	}
 
+	// Of the verifications above all but the panic took a time.
+	want = fmt.Sprintf("keyturn_verify_duration_seconds_sum %g\nkeyturn_verify_duration_seconds_count 5\n", 5*fakeTook.Seconds())
+	if got := exposed(t, registry); !strings.Contains(got, want) {
+		t.Errorf("the metrics are, without %q:\n%s", want, got)
+	}
+
 	s.ForgetIssuer("web", "shop")
 	if err := testutil.GatherAndCompare(registry, strings.NewReader(verifications+unknown), "keyturn_verify_total"); err != nil {
 		t.Errorf("after the issuer was forgotten: %v", err)
@@ -68,6 +76,14 @@ keyturn_verify_total{issuer="web/shop",reason="ok",result="allow"} 3
 	if err := testutil.GatherAndCompare(registry, strings.NewReader(anew), "keyturn_verify_total"); err != nil {
 		t.Errorf("after the issuer was created again: %v", err)
 	}
+}
+
+// exposed is what Prometheus is shown.
+func exposed(t *testing.T, registry *prometheus.Registry) string {
+	t.Helper()
+	recorder := httptest.NewRecorder()
+	promhttp.HandlerFor(registry, promhttp.HandlerOpts{}).ServeHTTP(recorder, httptest.NewRequest("GET", "/metrics", nil))
+	return recorder.Body.String()
 }
 
 // Nothing of a request that could be a secret is logged, not even when the verifier panics with it.

@@ -17,7 +17,8 @@ type input struct {
 	now      time.Time
 
 	digest digest
-	// token is set by checkShape, and signature too, unless the token was seen before.
+	// token is set by checkShape, and signature too, unless the token was seen before: then by checkSignature, if it has to
+	// be verified with another key.
 	token     *seen
 	signature []byte
 	// issuer is set by checkIssuer, and key by checkKey.

@@ -111,7 +111,7 @@ func (r *claimsReader) member(in *object, name string) {
 		// An ID token has the first two (OpenID Connect Core 1.0 sections 3.1.3.6 and 3.3.2.11), and a logout token or a
 		// security event the last one (RFC 8417 section 2.2).
 		claims.foreign = true
-		in.skip()
+		fallthrough
 	default:
 		if texts, ok := in.stringOrStrings(); ok {
 			claims.others = append(claims.others, namedTexts{name, texts})

@@ -101,6 +101,19 @@ func TestGroups(t *testing.T) {
 	}
 }
 
+// A claim that tells what a token is may still be the one that holds the groups.
+func TestGroupsInAClaimOfForeignTokens(t *testing.T) {
+	claims, ok := parseClaims([]byte(`{"events":["a"],"at_hash":"b","c_hash":["c"]}`))
+	if !ok || !claims.foreign {
+		t.Errorf("read: %v, foreign: %v", ok, claims.foreign)
+	}
+	for claim, want := range map[string]string{"events": "a", "at_hash": "b", "c_hash": "c"} {
+		if got := claims.Groups(claim); !slices.Equal(got, []string{want}) {
+			t.Errorf("Groups(%q) = %q, want %s", claim, got, want)
+		}
+	}
+}
+
 // What a caller appends to the groups must not reach other requests with the same token.
 func TestGroupsCannotBeAppendedTo(t *testing.T) {
 	claims, _ := parseClaims([]byte(`{"groups":["a","b","c"]}`))

@@ -45,7 +45,7 @@ func parseHeader(document []byte) (Header, Reason) {
 	var reader headerReader
 	ok := readObject(document, reader.member)
 	switch header := reader.header; {
-	case !ok, !reader.algorithm:
+	case !ok, !reader.hasAlgorithm:
 		return Header{}, Malformed
 	case !algorithms[header.Algorithm]:
 		return Header{}, AlgorithmNotAllowed
@@ -62,14 +62,14 @@ func parseHeader(document []byte) (Header, Reason) {
 
 // headerReader also notes which members are there.
 type headerReader struct {
-	header                          Header
-	algorithm, notAllowed, critical bool
+	header                             Header
+	hasAlgorithm, notAllowed, critical bool
 }
 
 func (r *headerReader) member(in *object, name string) {
 	switch name {
 	case "alg":
-		r.header.Algorithm, r.algorithm = jose.SignatureAlgorithm(in.text()), true
+		r.header.Algorithm, r.hasAlgorithm = jose.SignatureAlgorithm(in.text()), true
 	case "kid":
 		r.header.KeyID = in.text()
 	case "typ":

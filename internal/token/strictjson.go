@@ -14,7 +14,7 @@ import (
 const maxNesting = 16
 
 // object is a JSON object whose members are read one after another. Texts are parts of the document where they can be:
-// one piece of memory in place of one for each of them.
+// one piece of memory in place of one for each of them. What is kept of them must be copied, or the document stays too.
 type object struct {
 	document string
 	// member is called with the name of each member, and must read its value by one call of one of the methods below.
@@ -37,8 +37,8 @@ func readObject(document []byte, member func(in *object, name string)) bool {
 	if !nestedAtMost(document, maxNesting) {
 		return false
 	}
-	// This is what is to become encoding/json/v2. By default it refuses what is named above but for the numbers, also
-	// within the members that nobody reads.
+	// This is what is to become encoding/json/v2. By default it refuses invalid UTF-8, a name twice and what follows the
+	// object, also within the members that nobody reads.
 	o := &object{document: string(document), member: member}
 	return json.Unmarshal(document, o) == nil && !o.mistyped
 }

@@ -44,7 +44,7 @@ type Result struct {
 	Claims *Claims
 	// Header is that of an allowed token, and empty for a denied one.
 	Header Header
-	// Took is how long it took to judge.
+	// Took is how long judging took, the wait for Issuer.Refetch included.
 	Took time.Duration
 }
 

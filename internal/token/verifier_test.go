@@ -227,6 +227,7 @@ func TestRefetch(t *testing.T) {
 					if calls++; keyID != "ES256" {
 						t.Errorf("Refetch(%q), want ES256", keyID)
 					}
+					w.clock.SetTime(w.clock.Now().Add(time.Second))
 					if test.after == nil {
 						return nil
 					}
@@ -240,6 +241,9 @@ func TestRefetch(t *testing.T) {
 			result := w.verifier().Verify(goodToken(t, jose.ES256), Want{})
 			if result.Reason != test.reason || calls != test.calls {
 				t.Errorf("Reason = %s after %d calls, want %s after %d", result.Reason, calls, test.reason, test.calls)
+			}
+			if want := time.Duration(calls) * time.Second; result.Took != want {
+				t.Errorf("Took = %s, want %s", result.Took, want)
 			}
 			if result.Issuer != w.issuer {
 				t.Error("Issuer is not the snapshot after the fetch")
