@@ -3,10 +3,11 @@ package token
 import (
 	"bytes"
 	"errors"
+	"io"
 	"strconv"
 	"strings"
+	"sync"
 
-	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 )
 
@@ -27,7 +28,10 @@ type object struct {
 	mistyped bool
 }
 
-var errNotAnObject = errors.New("not a JSON object")
+var (
+	errNotAnObject = errors.New("not a JSON object")
+	errMore        = errors.New("something follows the JSON object")
+)
 
 // readObject reports whether the document is one JSON object without doubt, whose members have the types as which member
 // reads them: valid UTF-8 (RFC 8259 section 8.1), no name twice at any depth, no number beyond a float64, nothing after
@@ -37,15 +41,26 @@ func readObject(document []byte, member func(in *object, name string)) bool {
 	if !nestedAtMost(document, maxNesting) {
 		return false
 	}
-	// This is what is to become encoding/json/v2. By default it refuses invalid UTF-8, a name twice and what follows the
-	// object, also within the members that nobody reads.
-	o := &object{document: string(document), member: member}
-	return json.Unmarshal(document, o) == nil && !o.mistyped
+	// This is what is to become encoding/json/jsontext. By default it refuses invalid UTF-8 and a name twice, also within
+	// the members that nobody reads.
+	decoder := decoders.Get().(*jsontext.Decoder)
+	decoder.Reset(bytes.NewBuffer(document))
+	o := object{document: string(document), member: member, decoder: decoder}
+	o.read()
+	// The document must not live on in the pool.
+	decoder.Reset(nothing)
+	decoders.Put(decoder)
+	return o.err == nil && !o.mistyped
 }
 
-// UnmarshalJSONFrom implements json.UnmarshalerFrom.
-func (o *object) UnmarshalJSONFrom(decoder *jsontext.Decoder) error {
-	o.decoder = decoder
+var (
+	// decoders are reused: what one needs to tell names apart is more than most documents do.
+	decoders = sync.Pool{New: func() any { return jsontext.NewDecoder(nothing) }}
+	nothing  = new(bytes.Buffer)
+)
+
+// read reads the whole document.
+func (o *object) read() {
 	if o.next() != '{' {
 		o.fail(errNotAnObject)
 	}
@@ -56,7 +71,11 @@ func (o *object) UnmarshalJSONFrom(decoder *jsontext.Decoder) error {
 		}
 	}
 	o.token()
-	return o.err
+	if o.err == nil {
+		if _, err := o.decoder.ReadToken(); !errors.Is(err, io.EOF) {
+			o.fail(errMore)
+		}
+	}
 }
 
 // text reads what must be a string.

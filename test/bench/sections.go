@@ -105,8 +105,8 @@ var gateway = []section{{
 	rows: []row{
 		overHTTPS("HTTP/1.1, one core", "http1/procs=1", atLeast(0.8)),
 		overHTTPS("HTTP/1.1, two cores", "http1/procs=2", atLeast(0.8)),
-		overHTTPS("HTTP/2, one core", "http2/procs=1", target{}),
-		overHTTPS("HTTP/2, two cores", "http2/procs=2", target{}),
+		overHTTPS("HTTP/2, one core", "http2/procs=1", atLeast(0.8)),
+		overHTTPS("HTTP/2, two cores", "http2/procs=2", atLeast(0.8)),
 	},
 	note: "Requests for each second of CPU time of the server's process, the kernel's work for it included, on connections with " +
 		"TLS 1.3 that are kept. *Bare* is a handler of net/http that answers 200 and nothing else.",
