@@ -21,6 +21,8 @@ type input struct {
 	// be verified with another key.
 	token     *seen
 	signature []byte
+	// newHeader is true when the header of the token is not among those that are known.
+	newHeader bool
 	// issuer is set by checkIssuer, and key by checkKey.
 	issuer *Issuer
 	key    *Key
@@ -81,13 +83,12 @@ func checkShape(in *input) Reason {
 		if reason != Allowed {
 			return reason
 		}
-		header = &parsed
+		header, in.newHeader = &parsed, true
 	}
-	claims, ok := parseClaims(parts.payload)
-	if !ok {
+	in.token, in.signature = &seen{header: header}, parts.signature
+	if !in.token.claims.parse(parts.payload) {
 		return Malformed
 	}
-	in.token, in.signature = &seen{header: header, claims: claims}, parts.signature
 	return Allowed
 }
 
@@ -153,7 +154,9 @@ func checkSignature(in *input) Reason {
 	}
 	in.token.verifiedBy = in.key
 	in.token.expires = in.token.claims.Expiry.Add(in.issuer.ClockSkew).UnixMicro()
-	in.token.header = in.verifier.headers.remember(headerSegment(in.raw), in.token.header)
+	if in.newHeader {
+		in.token.header = in.verifier.headers.remember(headerSegment(in.raw), in.token.header)
+	}
 	in.verifier.cache.remember(in.digest, in.token, in.now)
 	return Allowed
 }

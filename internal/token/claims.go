@@ -58,63 +58,61 @@ func (c *Claims) Groups(claim string) []string {
 	return nil
 }
 
-// parseClaims reads the decoded payload of a token. It reports whether all claims have the right types; which of them
-// must be there is not its concern.
-func parseClaims(document []byte) (Claims, bool) {
-	var reader claimsReader
-	ok := readObject(document, reader.member)
-	return reader.claims, ok
+// parse reads the decoded payload of a token into c, which must be empty. It reports whether all claims have the right
+// types; which of them must be there is not its concern.
+func (c *Claims) parse(document []byte) bool {
+	reader := claimsReader{Claims: c}
+	return readObject(document, reader.member)
 }
 
 type claimsReader struct {
-	claims Claims
+	*Claims
 	// scoped is true once there was a "scope": a "scp" beside it does not count.
 	scoped bool
 }
 
-func (r *claimsReader) member(in *object, name string) {
-	claims := &r.claims
+func (c *claimsReader) member(in *object, name string) {
 	switch name {
 	case "iss":
-		claims.Issuer = in.text()
+		c.Issuer = in.text()
 	case "sub":
-		claims.Subject = in.text()
+		c.Subject = in.text()
 	case "aud":
-		claims.Audiences = in.texts()
+		c.Audiences = in.texts()
 	case "exp":
-		claims.Expiry = in.moment()
+		c.Expiry = in.moment()
 	case "nbf":
-		claims.NotBefore = in.moment()
+		c.NotBefore = in.moment()
 	case "iat":
-		claims.IssuedAt = in.moment()
+		c.IssuedAt = in.moment()
 	case "jti":
-		claims.ID = in.text()
+		c.ID = in.text()
 	case "client_id":
-		claims.ClientID = cmp.Or(in.text(), claims.ClientID)
+		c.ClientID = cmp.Or(in.text(), c.ClientID)
 	case "azp":
-		claims.ClientID = cmp.Or(claims.ClientID, in.text())
+		c.ClientID = cmp.Or(c.ClientID, in.text())
 	case "sid":
-		claims.SessionID = in.text()
+		c.SessionID = in.text()
 	case "scope":
-		claims.Scopes, r.scoped = separated(in.text()), true
+		c.Scopes, c.scoped = separated(in.text()), true
 	case "scp":
-		if scopes := in.texts(); !r.scoped {
-			claims.Scopes = scopes
+		if scopes := in.texts(); !c.scoped {
+			c.Scopes = scopes
 			if len(scopes) == 1 {
-				claims.Scopes = separated(scopes[0])
+				c.Scopes = separated(scopes[0])
 			}
 		}
 	case "typ":
 		kind, ok := in.string()
-		claims.foreign = claims.foreign || !ok || isForeign(kind)
+		c.foreign = c.foreign || !ok || isForeign(kind)
 	case "at_hash", "c_hash", "events":
 		// An ID token has the first two (OpenID Connect Core 1.0 sections 3.1.3.6 and 3.3.2.11), and a logout token or a
 		// security event the last one (RFC 8417 section 2.2).
-		claims.foreign = true
+		c.foreign = true
 		fallthrough
 	default:
 		if texts, ok := in.stringOrStrings(); ok {
-			claims.others = append(claims.others, namedTexts{name, texts})
+			c.others = append(c.others, namedTexts{name, texts})
 		}
 	}
 }
@@ -146,9 +144,11 @@ func isForeign(kind string) bool {
 }
 
 // compact moves all texts into one piece of memory and all lists into another: nothing else of the token is kept, and what
-// is compared lies together. What they were read from is not changed.
+// is compared lies together. Nobody else may have the claims yet. Those that are compact already stay as they are.
 func (c *Claims) compact() {
-	c.others = slices.Clone(c.others)
+	if c.size > 0 {
+		return
+	}
 	texts := append(make([]*string, 0, 24), &c.Issuer, &c.Subject, &c.ID, &c.ClientID, &c.SessionID)
 	lists := append(make([]*[]string, 0, 8), &c.Audiences, &c.Scopes)
 	for i := range c.others {

@@ -36,9 +36,6 @@ func (k *knownHeaders) find(segment string) *Header {
 // remember returns what to keep in place of a header: it holds on neither to the token nor to the whole header, of which
 // what is given are parts.
 func (k *knownHeaders) remember(segment string, header *Header) *Header {
-	if known := k.find(segment); known != nil {
-		return known
-	}
 	kept := header.clone()
 	k.place(segment).Store(&knownHeader{segment: strings.Clone(segment), header: kept})
 	return kept

@@ -20,6 +20,7 @@ type object struct {
 	document string
 	// member is called with the name of each member, and must read its value by one call of one of the methods below.
 	member  func(in *object, name string)
+	source  bytes.Buffer
 	decoder *jsontext.Decoder
 	// err is why the document is no object without doubt. Nothing more is read once it is set.
 	err error
@@ -43,21 +44,23 @@ func readObject(document []byte, member func(in *object, name string)) bool {
 	}
 	// This is what is to become encoding/json/jsontext. By default it refuses invalid UTF-8 and a name twice, also within
 	// the members that nobody reads.
-	decoder := decoders.Get().(*jsontext.Decoder)
-	decoder.Reset(bytes.NewBuffer(document))
-	o := object{document: string(document), member: member, decoder: decoder}
+	o := objects.Get().(*object)
+	o.reset(document, member)
 	o.read()
+	good := o.err == nil && !o.mistyped
 	// The document must not live on in the pool.
-	decoder.Reset(nothing)
-	decoders.Put(decoder)
-	return o.err == nil && !o.mistyped
+	o.reset(nil, nil)
+	objects.Put(o)
+	return good
 }
 
-var (
-	// decoders are reused: what one needs to tell names apart is more than most documents do.
-	decoders = sync.Pool{New: func() any { return jsontext.NewDecoder(nothing) }}
-	nothing  = new(bytes.Buffer)
-)
+// objects are reused: what a decoder needs to tell names apart is more than most documents do.
+var objects = sync.Pool{New: func() any { return &object{decoder: jsontext.NewDecoder(new(bytes.Buffer))} }}
+
+func (o *object) reset(document []byte, member func(in *object, name string)) {
+	*o = object{document: string(document), member: member, source: *bytes.NewBuffer(document), decoder: o.decoder}
+	o.decoder.Reset(&o.source)
+}
 
 // read reads the whole document.
 func (o *object) read() {
