@@ -55,8 +55,8 @@ type Facts struct {
 
 // Index holds the rules of one issuer. Any number of goroutines may use it at once. Match and KeyRevoked take no lock,
 // do not allocate, and take the same time for one rule as for a million. A change is seen by every look-up that begins
-// after it has returned. What Put does grows with the rules for the same target, but for copying a directory of some two
-// bytes a rule once in a doubling of the rules. It keeps no text of a rule, and some 55 bytes each.
+// after it has returned. What Put does grows with the rules for the same target, but for copying a directory of some three
+// bytes a rule once in a doubling of the rules. It keeps no text of a rule, and some 56 bytes each.
 type Index struct {
 	hash secret
 	// deciding holds, for each target, the one rule that denies whatever any rule for that target denies.

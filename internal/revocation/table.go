@@ -7,28 +7,35 @@ import (
 
 // table finds the one rule for a target. Readers take no lock: a bucket points to a chain of nodes that never change, so
 // each write is seen whole or not at all. Writers must exclude one another. It grows chunk by chunk, so that no write
-// copies more than one of them, and the directory once in a doubling. sync.Map is not used, because it takes several times the memory.
+// copies more than one of them, and the directory once in a doubling. sync.Map is not used, because it takes several times
+// the memory.
 type table struct {
-	// directory says where the buckets are: the low bits of a target choose one within a chunk, and those above them the
-	// chunk. Its length is a power of two.
-	directory atomic.Pointer[[]atomic.Pointer[chunk]]
+	directory atomic.Pointer[directory]
 	// size is the number of targets, and chunks that of different chunks in the directory. Only writers use them.
 	size, chunks int
+}
+
+// directory says where the buckets are: the low bits of a target choose one within a chunk, and those above them the
+// chunk and its filter. Its length, that of both slices, is a power of two.
+//
+// At a million rules, whatever is looked at has to come from memory. The filters lie together, in a place that follows
+// from the target alone, so most look-ups of what is not there are over with one cache line.
+type directory struct {
+	filters []filter
+	chunks  []atomic.Pointer[chunk]
 }
 
 // chunkSize is the number of buckets that are copied at once, and that of an empty table. It is a power of two.
 const chunkSize = 32
 
-// filterWords makes a filter one cache line, which an empty bucket of its own would not fill.
+// filterWords makes a filter one cache line.
 const filterWords = 8
 
-// chunk is some buckets, each a chain of nodes. At a million rules, whatever is looked at has to come from memory. The
-// filter has two bits for each target, so that most look-ups of what is not there are over with one cache line, and all
-// filters together are small enough for the processor's cache.
-type chunk struct {
-	filter  [filterWords]atomic.Uint64
-	buckets [chunkSize]atomic.Pointer[node]
-}
+// filter has two bits for each target that the directory finds at its place.
+type filter [filterWords]atomic.Uint64
+
+// chunk is some buckets, each a chain of nodes.
+type chunk [chunkSize]atomic.Pointer[node]
 
 // node is immutable once it can be reached from a bucket. It fills the 48 bytes that the allocator takes for it.
 type node struct {
@@ -39,19 +46,21 @@ type node struct {
 
 func newTable() *table {
 	t := &table{chunks: 1}
-	directory := make([]atomic.Pointer[chunk], 1)
-	directory[0].Store(new(chunk))
-	t.directory.Store(&directory)
+	d := &directory{filters: make([]filter, 1), chunks: make([]atomic.Pointer[chunk], 1)}
+	d.chunks[0].Store(new(chunk))
+	t.directory.Store(d)
 	return t
 }
 
 // find returns the node of the target, or nil.
-func (t *table) find(target digest) *node {
-	c := t.chunk(target)
-	if word, bits := target.inFilter(); c.filter[word].Load()&bits != bits {
+func (t *table) find(target digest) *node { return t.directory.Load().find(target) }
+
+func (d *directory) find(target digest) *node {
+	at := d.place(target)
+	if word, bits := target.inFilter(); d.filters[at][word].Load()&bits != bits {
 		return nil
 	}
-	for n := c.buckets[target[0]%chunkSize].Load(); n != nil; n = n.next {
+	for n := d.bucket(at, target).Load(); n != nil; n = n.next {
 		if n.target == target {
 			return n
 		}
@@ -59,20 +68,23 @@ func (t *table) find(target digest) *node {
 	return nil
 }
 
-func (t *table) chunk(target digest) *chunk {
-	directory := *t.directory.Load()
-	at := target[0] / chunkSize & uint64(len(directory)-1) //nolint:gosec // There is always at least one chunk.
-	return directory[at].Load()
+func (d *directory) place(target digest) int {
+	return int(target[0] / chunkSize & uint64(len(d.chunks)-1)) //nolint:gosec // There is always at least one chunk.
+}
+
+func (d *directory) bucket(at int, target digest) *atomic.Pointer[node] {
+	return &d.chunks[at].Load()[target[0]%chunkSize]
 }
 
 // set makes the rule the one for the target.
 func (t *table) set(target digest, rule stored) {
-	c := t.chunk(target)
-	bucket := &c.buckets[target[0]%chunkSize]
+	d := t.directory.Load()
+	at := d.place(target)
+	bucket := d.bucket(at, target)
 	rest, found := bucket.Load().without(target)
 	// First the filter, then the rule: whoever can see the rule must not be turned away by the filter.
 	word, bits := target.inFilter()
-	c.filter[word].Or(bits)
+	d.filters[at][word].Or(bits)
 	bucket.Store(&node{next: rest, target: target, stored: rule})
 	if !found {
 		t.size++
@@ -82,26 +94,32 @@ func (t *table) set(target digest, rule stored) {
 
 // remove leaves no rule for the target.
 func (t *table) remove(target digest) {
-	c := t.chunk(target)
-	bucket := &c.buckets[target[0]%chunkSize]
+	d := t.directory.Load()
+	at := d.place(target)
+	bucket := d.bucket(at, target)
 	if rest, found := bucket.Load().without(target); found {
 		bucket.Store(rest)
-		c.setFilter()
+		d.setFilter(at)
 		t.size--
 	}
 }
 
-// setFilter makes the filter that of what is in the buckets. What is there before and after stays in it throughout.
-func (c *chunk) setFilter() {
+// setFilter makes a filter that of what is in the chunk at its place. What is there before and after stays in it
+// throughout.
+func (d *directory) setFilter(at int) {
 	var filter [filterWords]uint64
-	for i := range c.buckets {
-		for n := c.buckets[i].Load(); n != nil; n = n.next {
-			word, bits := n.target.inFilter()
-			filter[word] |= bits
+	buckets := d.chunks[at].Load()
+	for i := range buckets {
+		for n := buckets[i].Load(); n != nil; n = n.next {
+			// A chunk that is in the directory twice has the targets of two places.
+			if d.place(n.target) == at {
+				word, bits := n.target.inFilter()
+				filter[word] |= bits
+			}
 		}
 	}
 	for word, bits := range filter {
-		c.filter[word].Store(bits)
+		d.filters[at][word].Store(bits)
 	}
 }
 
@@ -117,29 +135,30 @@ func (t *table) growIfFull() {
 	if 2*t.size < 3*chunkSize*t.chunks {
 		return
 	}
-	directory := *t.directory.Load()
-	if t.chunks == len(directory) {
-		directory = slices.Concat(directory, directory)
-		t.directory.Store(&directory)
+	d := t.directory.Load()
+	if t.chunks == len(d.chunks) {
+		// A filter that is copied has too many bits, until its chunk is split.
+		d = &directory{filters: slices.Concat(d.filters, d.filters), chunks: slices.Concat(d.chunks, d.chunks)}
+		t.directory.Store(d)
 	}
-	half := len(directory) / 2
+	half := len(d.chunks) / 2
 	low, high := t.chunks-half, t.chunks
-	zeros, ones := directory[low].Load().split(uint64(half) * chunkSize)
-	directory[low].Store(zeros)
-	directory[high].Store(ones)
+	zeros, ones := d.chunks[low].Load().split(uint64(half) * chunkSize)
+	d.chunks[low].Store(zeros)
+	d.chunks[high].Store(ones)
+	d.setFilter(low)
+	d.setFilter(high)
 	t.chunks++
 }
 
 // split returns a chunk of the targets in which this bit is 0, and one of those in which it is 1.
 func (c *chunk) split(bit uint64) (zeros, ones *chunk) {
 	zeros, ones = new(chunk), new(chunk)
-	for i := range c.buckets {
-		zero, one := c.buckets[i].Load().split(bit)
-		zeros.buckets[i].Store(zero)
-		ones.buckets[i].Store(one)
+	for i := range c {
+		zero, one := c[i].Load().split(bit)
+		zeros[i].Store(zero)
+		ones[i].Store(one)
 	}
-	zeros.setFilter()
-	ones.setFilter()
 	return zeros, ones
 }
 
