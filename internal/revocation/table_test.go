@@ -45,16 +45,16 @@ func TestWritesLeaveReadersWhatWas(t *testing.T) {
 func TestFiltersTurnMostAway(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	table := newTable()
-	any := func() digest { return digest{random.Uint64(), random.Uint64()} }
+	another := func() digest { return digest{random.Uint64(), random.Uint64()} }
 	var targets []digest
 	for range 10_000 {
-		targets = append(targets, any())
+		targets = append(targets, another())
 		table.set(targets[len(targets)-1], stored{})
 	}
 	passed := func() (count int) {
 		d := table.directory.Load()
 		for range 10_000 {
-			target := any()
+			target := another()
 			if word, bits := target.inFilter(); d.filters[d.place(target)][word].Load()&bits == bits {
 				count++
 			}
