@@ -12,12 +12,17 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/prometheus/client_golang/prometheus/testutil"
+	clocktesting "k8s.io/utils/clock/testing"
 
 	"github.com/keyturn/keyturn/internal/token"
 )
 
 func TestMetrics(t *testing.T) {
-	s := New(testOptions())
+	const took = 3 * time.Millisecond
+	now, verifier, options := time.Unix(1_800_000_000, 0), newFakeVerifier(), testOptions()
+	verifier.begun = now.Add(-took)
+	options.Verifier, options.Clock = verifier, clocktesting.NewFakeClock(now)
+	s := New(options)
 	registry := prometheus.NewRegistry()
 	if err := s.metrics.register(registry); err != nil {
 		t.Fatal(err)
@@ -62,7 +67,7 @@ keyturn_verify_total{issuer="web/shop",reason="ok",result="allow"} 3
 	}
 
 	// Of the verifications above all but the panic took a time.
-	want = fmt.Sprintf("keyturn_verify_duration_seconds_sum %g\nkeyturn_verify_duration_seconds_count 5\n", 5*fakeTook.Seconds())
+	want = fmt.Sprintf("keyturn_verify_duration_seconds_sum %g\nkeyturn_verify_duration_seconds_count 5\n", 5*took.Seconds())
 	if got := exposed(t, registry); !strings.Contains(got, want) {
 		t.Errorf("the metrics are, without %q:\n%s", want, got)
 	}

@@ -44,8 +44,8 @@ type Result struct {
 	Claims *Claims
 	// Header is that of an allowed token, and empty for a denied one.
 	Header Header
-	// Took is how long judging took, the wait for Issuer.Refetch included.
-	Took time.Duration
+	// Begun is when judging began: what depends on time was compared with it.
+	Begun time.Time
 }
 
 // Allowed reports whether the token passed every check.
@@ -87,7 +87,7 @@ func (v *Verifier) Verify(raw string, want Want) Result {
 	in := v.inputs.Get().(*input)
 	*in = input{verifier: v, raw: raw, want: want, now: v.clock.Now()}
 	result := in.run()
-	result.Took = v.clock.Since(in.now)
+	result.Begun = in.now
 	// The token must not live on in the pool.
 	*in = input{}
 	v.inputs.Put(in)

@@ -242,8 +242,8 @@ func TestRefetch(t *testing.T) {
 			if result.Reason != test.reason || calls != test.calls {
 				t.Errorf("Reason = %s after %d calls, want %s after %d", result.Reason, calls, test.reason, test.calls)
 			}
-			if want := time.Duration(calls) * time.Second; result.Took != want {
-				t.Errorf("Took = %s, want %s", result.Took, want)
+			if !result.Begun.Equal(noon) {
+				t.Errorf("Begun = %s, want %s, before the fetch", result.Begun, noon)
 			}
 			if result.Issuer != w.issuer {
 				t.Error("Issuer is not the snapshot after the fetch")
