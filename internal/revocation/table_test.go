@@ -8,7 +8,7 @@ import (
 
 // A reader that is in a chunk when it is split, or in a chain when a node is put or removed, goes on in what was. One that
 // has the directory from before finds in it whatever is there before and after.
-func TestWritesLeaveReadersWhatWas(t *testing.T) {
+func TestReaderWhoBeganBeforeAWriteFindsWhatStays(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	var targets []digest
 	table := newTable()
@@ -61,7 +61,7 @@ func TestFiltersTurnMostAway(t *testing.T) {
 		}
 		return count
 	}
-	if got := passed(); got > 1000 {
+	if got := passed(); got > 400 {
 		t.Errorf("%d of 10,000 targets that are not there pass the filters", got)
 	}
 	for _, target := range targets {

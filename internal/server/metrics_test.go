@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -81,6 +83,31 @@ keyturn_verify_total{issuer="web/shop",reason="ok",result="allow"} 3
 	anew := verifications + unknown + `keyturn_verify_total{issuer="web/shop",reason="ok",result="allow"} 1` + "\n"
 	if err := testutil.GatherAndCompare(registry, strings.NewReader(anew), "keyturn_verify_total"); err != nil {
 		t.Errorf("after the issuer was created again: %v", err)
+	}
+}
+
+// An issuer that is forgotten while tokens of it come is counted from then on, and not by a counter that nobody sees.
+func TestForgottenIssuerIsCountedAnew(t *testing.T) {
+	m := newMetrics()
+	for range 2000 {
+		var busy sync.WaitGroup
+		var forgotten atomic.Bool
+		begun := make(chan struct{})
+		busy.Go(func() {
+			m.verified(shop, token.Allowed)
+			close(begun)
+			for !forgotten.Load() {
+				m.verified(shop, token.Allowed)
+			}
+		})
+		<-begun
+		m.forgetIssuer(shop.Namespace, shop.Name)
+		forgotten.Store(true)
+		busy.Wait()
+		m.verified(shop, token.Allowed)
+		if got := testutil.CollectAndCount(m.verifications); got != 1 {
+			t.Fatalf("%d series are there, want 1", got)
+		}
 	}
 }
 

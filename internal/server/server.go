@@ -56,7 +56,7 @@ var _ Verifier = (*token.Verifier)(nil)
 
 // Options say what the server serves, and how.
 type Options struct {
-	// Verifier judges tokens. Required.
+	// Verifier judges tokens. Required. It says by the clock below when it began.
 	Verifier Verifier
 	// Publications are the documents that issuers show the world. Required.
 	Publications issuers.Publications

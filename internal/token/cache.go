@@ -16,7 +16,7 @@ type digest = [sha256.Size]byte
 // seen is what is remembered of a token: what follows from its text, and which key has verified its signature. It is
 // immutable once it is in the cache. It holds no decision.
 type seen struct {
-	// header is shared with other tokens that have the same.
+	// header may be shared with other tokens that have the same.
 	header *Header
 	claims Claims
 	// verifiedBy is the key that made the signature. Nil while that is not known.

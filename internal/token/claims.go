@@ -46,8 +46,8 @@ type namedTexts struct {
 // MaxGroups is how many groups of a token count. The rest is left out: a group can only add to what the subject may do.
 const MaxGroups = 512
 
-// Groups returns the claim of this name where it is a list of strings or one string, and at most MaxGroups of it. Claims
-// that have a field in Claims are not found.
+// Groups returns the claim of this name where it is a list of strings or one string, and at most MaxGroups of it. "typ" and
+// claims that have a field in Claims are not found.
 func (c *Claims) Groups(claim string) []string {
 	for _, other := range c.others {
 		if other.name == claim {
@@ -180,5 +180,5 @@ func (c *Claims) compact() {
 		*text = joined.String()[begin:]
 	}
 	//nolint:gosec // A token has at most MaxTokenBytes, and so a bounded number of each.
-	c.size = uint32(bytes + count*int(unsafe.Sizeof("")) + len(c.others)*int(unsafe.Sizeof(namedTexts{})))
+	c.size = uint32(bytes + count*int(unsafe.Sizeof("")) + cap(c.others)*int(unsafe.Sizeof(namedTexts{})))
 }

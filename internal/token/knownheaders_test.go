@@ -5,7 +5,6 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/sha256"
-	"fmt"
 	"testing"
 
 	"github.com/go-jose/go-jose/v4"
@@ -20,12 +19,15 @@ func TestKnownHeaders(t *testing.T) {
 	if v.Verify(forged, Want{}); known(v) != 0 {
 		t.Error("the header of a forged token is remembered")
 	}
-	for i := range 3 {
-		raw := signed(t, jose.HS256, header, goodClaims().with(fields{"jti": fmt.Sprintf("jti-%d", i)}).json(t))
-		result := v.Verify(raw, Want{})
+	made := tokens(t, 3)
+	for i := range made {
+		result := v.Verify(made[i], Want{})
 		if want := (Header{Algorithm: jose.HS256, KeyID: "HS256", Type: "at+jwt"}); result.Header != want {
 			t.Fatalf("header %+v, %s, want %+v", result.Header, result.Reason, want)
 		}
+	}
+	if one, other := v.cache.find(digestOf(made[0])), v.cache.find(digestOf(made[1])); one.header != other.header {
+		t.Error("two tokens do not share the header that they have in common")
 	}
 	if got := known(v); got != 1 {
 		t.Errorf("%d headers are remembered, want 1", got)

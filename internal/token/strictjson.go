@@ -42,27 +42,40 @@ func readObject(document []byte, member func(in *object, name string)) bool {
 	if !nestedAtMost(document, maxNesting) {
 		return false
 	}
-	// This is what is to become encoding/json/jsontext. By default it refuses invalid UTF-8 and a name twice, also within
-	// the members that nobody reads.
 	o := objects.Get().(*object)
-	o.reset(document, member)
-	o.read()
-	good := o.err == nil && !o.mistyped
-	// The document must not live on in the pool.
-	o.reset(nil, nil)
-	objects.Put(o)
+	good := o.readWhole(document, member)
+	if len(document) <= maxReused {
+		objects.Put(o)
+	}
 	return good
 }
 
-// objects are reused: what a decoder needs to tell names apart is more than most documents do.
-var objects = sync.Pool{New: func() any { return &object{decoder: jsontext.NewDecoder(new(bytes.Buffer))} }}
+// objects are reused: what a decoder needs to tell names apart is more than most documents do. It keeps that, with the names
+// of members, until its next document.
+var objects = sync.Pool{New: func() any { return newObject() }}
+
+// maxReused is the largest document, in bytes, after which an object is reused: a larger one could leave 80 KiB of names.
+const maxReused = 4 << 10
+
+// newObject returns one without a document. The decoder is what is to become that of encoding/json/jsontext. By default it
+// refuses invalid UTF-8 and a name twice, also within the members that nobody reads.
+func newObject() *object { return &object{decoder: jsontext.NewDecoder(new(bytes.Buffer))} }
+
+// readWhole reads a document, and lets go of it.
+func (o *object) readWhole(document []byte, member func(in *object, name string)) bool {
+	o.reset(document, member)
+	o.read()
+	good := o.err == nil && !o.mistyped
+	o.reset(nil, nil)
+	return good
+}
 
 func (o *object) reset(document []byte, member func(in *object, name string)) {
 	*o = object{document: string(document), member: member, source: *bytes.NewBuffer(document), decoder: o.decoder}
 	o.decoder.Reset(&o.source)
 }
 
-// read reads the whole document.
+// read reads the object, and that nothing follows.
 func (o *object) read() {
 	if o.next() != '{' {
 		o.fail(errNotAnObject)
