@@ -137,8 +137,7 @@ func (t *table) growIfFull() {
 	}
 	d := t.directory.Load()
 	if t.chunks == len(d.chunks) {
-		// A filter that is copied has too many bits, until its chunk is split or a target at its
-		// place removed.
+		// A filter that is copied has too many bits, until its chunk is split or a target at its place removed.
 		d = &directory{filters: slices.Concat(d.filters, d.filters), chunks: slices.Concat(d.chunks, d.chunks)}
 		t.directory.Store(d)
 	}

@@ -3,6 +3,7 @@ package server
 import (
 	"fmt"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -20,13 +21,17 @@ type metrics struct {
 	certificate   prometheus.Gauge
 
 	// The counters in use, because finding one by its labels hashes them all, and takes a lock that all requests share.
-	// An issuer has its own, so that each new one copies few others.
-	verifiedBy copyOnWrite[issuerID, *copyOnWrite[token.Reason, prometheus.Counter]]
-	answeredBy copyOnWrite[answer, prometheus.Counter]
+	verifiedBy sync.Map // verification -> prometheus.Counter
+	answeredBy sync.Map // answer -> prometheus.Counter
+	// changing is held while a counter is added to the maps or taken out, so that none stays that is not in its vector.
+	changing sync.Mutex
 }
 
-// issuerID is an issuer, or zero where none is known.
-type issuerID struct{ namespace, name string }
+// verification identifies a counter of verifications.
+type verification struct {
+	namespace, name string
+	reason          token.Reason
+}
 
 // answer identifies a counter of requests.
 type answer struct {
@@ -80,34 +85,46 @@ func (m *metrics) register(registry prometheus.Registerer) error {
 
 // verified counts a verification. The issuer is nil where it is not known.
 func (m *metrics) verified(issuer *token.Issuer, reason token.Reason) {
-	var id issuerID
+	key := verification{reason: reason}
 	if issuer != nil {
-		id = issuerID{issuer.Namespace, issuer.Name}
+		key.namespace, key.name = issuer.Namespace, issuer.Name
 	}
-	byReason := m.verifiedBy.get(id, func() *copyOnWrite[token.Reason, prometheus.Counter] {
-		return new(copyOnWrite[token.Reason, prometheus.Counter])
-	})
-	byReason.get(reason, func() prometheus.Counter {
-		result := "deny"
-		if reason == token.Allowed {
-			result = "allow"
-		}
-		return m.verifications.WithLabelValues(issuerName(issuer), result, string(reason))
-	}).Inc()
+	if counter, found := m.verifiedBy.Load(key); found {
+		counter.(prometheus.Counter).Inc()
+		return
+	}
+	m.changing.Lock()
+	defer m.changing.Unlock()
+	result := "deny"
+	if reason == token.Allowed {
+		result = "allow"
+	}
+	counter := m.verifications.WithLabelValues(issuerName(issuer), result, string(reason))
+	m.verifiedBy.Store(key, counter)
+	counter.Inc()
 }
 
 // answered counts a request.
 func (m *metrics) answered(handler string, code int) {
-	m.answeredBy.get(answer{handler, code}, func() prometheus.Counter {
-		return m.requests.WithLabelValues(handler, strconv.Itoa(code))
-	}).Inc()
+	key := answer{handler, code}
+	counter, found := m.answeredBy.Load(key)
+	if !found {
+		counter, _ = m.answeredBy.LoadOrStore(key, m.requests.WithLabelValues(handler, strconv.Itoa(code)))
+	}
+	counter.(prometheus.Counter).Inc()
 }
 
-// forgetIssuer deletes the series of an issuer. A request that is under way may not be counted any more, or bring one back.
+// forgetIssuer deletes the series of an issuer.
 func (m *metrics) forgetIssuer(namespace, name string) {
-	// In this order: whoever finds no counters of the issuer must not get one that is about to be deleted, and keep it.
+	m.changing.Lock()
+	defer m.changing.Unlock()
 	m.verifications.DeletePartialMatch(prometheus.Labels{"issuer": namespace + "/" + name})
-	m.verifiedBy.remove(issuerID{namespace, name})
+	m.verifiedBy.Range(func(key, _ any) bool {
+		if key := key.(verification); key.namespace == namespace && key.name == name {
+			m.verifiedBy.Delete(key)
+		}
+		return true
+	})
 }
 
 func (m *metrics) certificateExpires(at time.Time) { m.certificate.Set(float64(at.Unix())) }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -108,6 +110,23 @@ func TestForgottenIssuerIsCountedAnew(t *testing.T) {
 		if got := testutil.CollectAndCount(m.verifications); got != 1 {
 			t.Fatalf("%d series are there, want 1", got)
 		}
+	}
+}
+
+// Anybody can name every issuer, with every reason that comes before the signature.
+func TestCountersOfManyIssuersAreCheapToAdd(t *testing.T) {
+	const issuers, reasons, atMost = 1000, 10, 100 << 20
+	m := newMetrics()
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for issuer := range issuers {
+		for reason := range reasons {
+			m.verified(&token.Issuer{Namespace: "shop", Name: strconv.Itoa(issuer)}, token.Reason(strconv.Itoa(reason)))
+		}
+	}
+	runtime.ReadMemStats(&after)
+	if got := after.TotalAlloc - before.TotalAlloc; got > atMost {
+		t.Errorf("%d MiB were allocated, want at most %d", got>>20, atMost>>20)
 	}
 }
 
