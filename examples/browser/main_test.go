@@ -6,13 +6,14 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/keyturn/keyturn/internal/loopback"
 )
 
 func TestSelfSigned(t *testing.T) {
@@ -53,12 +54,11 @@ func TestServe(t *testing.T) {
 	writePEM(t, o.certificate, "CERTIFICATE", made.Certificate[0])
 	writePEM(t, o.key, "PRIVATE KEY", key)
 	o.keyturnCA = o.certificate
-	listener, err := net.Listen("tcp", "localhost:0")
+	port, err := loopback.Port()
 	if err != nil {
 		t.Fatal(err)
 	}
-	o.listen = listener.Addr().String()
-	_ = listener.Close()
+	o.listen = "localhost:" + port
 
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)

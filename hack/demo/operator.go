@@ -4,13 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/keyturn/keyturn/internal/loopback"
 )
 
 const (
@@ -118,21 +119,14 @@ func tail(path string) string {
 	return "The end of the operator's log:\n" + strings.Join(lines[max(0, len(lines)-logTail):], "\n")
 }
 
-// freePorts finds TCP ports of loopback that nobody listens on. All are held until the last is found, so that they
-// differ.
+// freePorts finds TCP ports of loopback for programs that the demo starts.
 func freePorts(count int) ([]string, error) {
-	var ports []string
-	for range count {
-		listener, err := net.Listen("tcp", "localhost:0")
-		if err != nil {
+	ports := make([]string, count)
+	for i := range ports {
+		var err error
+		if ports[i], err = loopback.Port(); err != nil {
 			return nil, fmt.Errorf("looking for a free port: %w", err)
 		}
-		defer func() { _ = listener.Close() }() //nolint:gocritic // Held until all are found: see above.
-		_, port, err := net.SplitHostPort(listener.Addr().String())
-		if err != nil {
-			return nil, fmt.Errorf("looking for a free port: %w", err)
-		}
-		ports = append(ports, port)
 	}
 	return ports, nil
 }

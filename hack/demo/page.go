@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+
+	"github.com/keyturn/keyturn/internal/loopback"
 )
 
 // page is examples/browser as a process of its own: a page to log in at, and the gateway in front of its API.
@@ -18,18 +20,18 @@ type page struct {
 
 // startPage starts it at a free port of loopback. Its certificate is self-signed.
 func startPage(f folder, keyturn string) (*page, error) {
-	ports, err := freePorts(1)
+	port, err := loopback.Port()
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("looking for a port for the page: %w", err)
 	}
 	logFile, err := os.OpenFile(f.path("browser.log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("opening the log of the page: %w", err)
 	}
-	p := &page{logFile: logFile, url: "https://localhost:" + ports[0], died: make(chan struct{})}
+	p := &page{logFile: logFile, url: "https://localhost:" + port, died: make(chan struct{})}
 	// Not bound to a context: stop ends it.
 	p.process = exec.Command(f.program("browser"), //nolint:gosec,noctx // Just built; see above.
-		"-listen", "localhost:"+ports[0], "-keyturn", keyturn, "-keyturn-ca", f.certificate(), "-audience", shop+"-api")
+		"-listen", "localhost:"+port, "-keyturn", keyturn, "-keyturn-ca", f.certificate(), "-audience", shop+"-api")
 	p.process.Stdout, p.process.Stderr = logFile, logFile
 	if err := p.process.Start(); err != nil {
 		return nil, errors.Join(fmt.Errorf("starting the page: %w", err), logFile.Close())

@@ -99,16 +99,6 @@ func TestTail(t *testing.T) {
 	}
 }
 
-func TestFreePortsDiffer(t *testing.T) {
-	ports, err := freePorts(3)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(ports) != 3 || ports[0] == ports[1] || ports[1] == ports[2] || ports[0] == ports[2] {
-		t.Errorf("got %v", ports)
-	}
-}
-
 func TestPollEndsWithItsCause(t *testing.T) {
 	cause := errors.New("the operator has died")
 	ctx, cancel := context.WithCancelCause(t.Context())

@@ -1,17 +1,24 @@
 package gateways
 
 import (
+	"net"
 	"os/exec"
 	"regexp"
 	"strconv"
 	"testing"
 	"time"
+
+	"github.com/keyturn/keyturn/internal/testenv/testoperator"
 )
 
 func TestCaddy(t *testing.T) {
 	program := lookup(t, "caddy", "install caddy")
 	s := newStack(t)
-	address, port := freeAddress(t)
+	address := testoperator.FreeAddress(t)
+	_, port, err := net.SplitHostPort(address)
+	if err != nil {
+		t.Fatal(err)
+	}
 	replacements := []string{
 		"issuer=default/shop", "issuer=" + s.Namespace + "/shop",
 		"https://" + serviceName, "https://" + s.keyturn.HTTPS, "shop.default.svc:8080", s.upstream.address,

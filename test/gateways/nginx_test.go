@@ -5,12 +5,14 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/keyturn/keyturn/internal/testenv/testoperator"
 )
 
 func TestNginx(t *testing.T) {
 	program := lookup(t, "nginx", "install nginx with ngx_http_auth_request_module, such as nginx-light of Debian")
 	s := newStack(t)
-	address, _ := freeAddress(t)
+	address := testoperator.FreeAddress(t)
 	documented := documented(t, "nginx", "nginx",
 		serviceName+":443", s.keyturn.HTTPS, "shop.default.svc:8080", s.upstream.address, "listen 8080", "listen "+address,
 		"/etc/nginx/keyturn-ca.crt", s.certificate(), "issuer=default/shop", "issuer="+s.Namespace+"/shop")

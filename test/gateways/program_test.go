@@ -72,21 +72,3 @@ func start(t *testing.T, address, program string, arguments ...string) {
 		return connection.Close()
 	})
 }
-
-// freeAddress is one that nobody listened on a moment ago.
-func freeAddress(t *testing.T) (address, port string) {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address = listener.Addr().String()
-	if err := listener.Close(); err != nil {
-		t.Fatal(err)
-	}
-	_, port, err = net.SplitHostPort(address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return address, port
-}

@@ -11,7 +11,7 @@ import (
 func TestTraefik(t *testing.T) {
 	program := lookup(t, "traefik", "install Traefik 3")
 	s := newStack(t)
-	address, _ := freeAddress(t)
+	address := testoperator.FreeAddress(t)
 	configuration := documented(t, "Traefik", "yaml",
 		"https://"+serviceName, "https://"+s.keyturn.HTTPS, "http://shop.default.svc:8080", "http://"+s.upstream.address,
 		"/etc/traefik/keyturn-ca.crt", s.certificate(), "issuer=default/shop", "issuer="+s.Namespace+"/shop")

@@ -18,6 +18,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/keyturn/keyturn/internal/loopback"
 )
 
 // Process is a running operator.
@@ -77,7 +79,7 @@ func Run(a *Administrator, kubeconfig []byte, flags ...string) *Process {
 	}
 	p := &Process{
 		TB: a.TB, Log: &Log{}, Ended: make(chan struct{}), Certificate: filepath.Join(folder, "tls.crt"),
-		HTTPS: freeAddress(a.TB), Metrics: freeAddress(a.TB), Health: freeAddress(a.TB),
+		HTTPS: FreeAddress(a.TB), Metrics: FreeAddress(a.TB), Health: FreeAddress(a.TB),
 	}
 	p.command = exec.Command(command(a.TB), append([]string{
 		"--kubeconfig=" + config, "--bind-address=" + p.HTTPS, "--metrics-bind-address=" + p.Metrics,
@@ -105,15 +107,14 @@ func Run(a *Administrator, kubeconfig []byte, flags ...string) *Process {
 	return p
 }
 
-// freeAddress is one that nobody listened on a moment ago.
-func freeAddress(t testing.TB) string {
+// FreeAddress is an address of loopback that nobody listens on, for a program that this process starts.
+func FreeAddress(t testing.TB) string {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := loopback.Port()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = listener.Close() }()
-	return listener.Addr().String()
+	return net.JoinHostPort("127.0.0.1", port)
 }
 
 // Alive fails if the process has ended, so that nobody waits for it in vain.

@@ -1,0 +1,109 @@
+package loopback
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// askVariable makes this test binary a process that asks for one port, and keeps its block until its stdin ends.
+const askVariable = "KEYTURN_TEST_ASK_FOR_PORT"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(askVariable) == "" {
+		os.Exit(m.Run())
+	}
+	port, err := Port()
+	if err != nil {
+		fmt.Println(err)
+		os.Exit(1)
+	}
+	fmt.Println(port)
+	_, _ = os.Stdin.Read(make([]byte, 1))
+}
+
+// TestPortsAreNotGivenTwice asks for two thirds of a block.
+func TestPortsAreNotGivenTwice(t *testing.T) {
+	given := map[string]bool{}
+	for range size * 2 / 3 {
+		port := ask(t)
+		if given[port] {
+			t.Fatalf("port %s is given twice", port)
+		}
+		given[port] = true
+	}
+}
+
+// TestUsedPortsAreSkipped goes around the whole block while somebody listens on one of its ports.
+func TestUsedPortsAreSkipped(t *testing.T) {
+	used := ask(t)
+	listener, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", used))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = listener.Close() }()
+	next := ask(t)
+	for range size {
+		switch port := ask(t); port {
+		case used, strconv.Itoa(mine.base):
+			t.Fatalf("port %s is given, on which somebody listens", port)
+		case next:
+			return // once around
+		}
+	}
+	t.Errorf("port %s is not given again, though nobody listens there", next)
+}
+
+// TestProcessesHaveBlocksOfTheirOwn runs as many processes as make a collision all but certain if they did not: fewer
+// than one in 10,000 runs would have none.
+func TestProcessesHaveBlocksOfTheirOwn(t *testing.T) {
+	ask(t)
+	blocksTaken := map[int]bool{mine.base: true}
+	for range 40 {
+		port := askAnother(t)
+		base := port - (port-first)%size
+		if blocksTaken[base] {
+			t.Errorf("port %d is in a block that another process has", port)
+		}
+		blocksTaken[base] = true
+	}
+}
+
+// askAnother starts a process that asks for a port and goes on running until the end of the test.
+func askAnother(t *testing.T) int {
+	t.Helper()
+	command := exec.Command(os.Args[0])
+	command.Env = append(os.Environ(), askVariable+"=yes")
+	stdin, err := command.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdout, err := command.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := command.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _, _ = stdin.Close(), command.Wait() })
+	answer := make([]byte, 256)
+	read, _ := stdout.Read(answer)
+	port, err := strconv.Atoi(strings.TrimSpace(string(answer[:read])))
+	if err != nil {
+		t.Fatalf("the process says %q", answer[:read])
+	}
+	return port
+}
+
+func ask(t *testing.T) string {
+	t.Helper()
+	port, err := Port()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return port
+}
