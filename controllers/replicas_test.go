@@ -11,6 +11,8 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
@@ -206,17 +208,96 @@ func TestStaleRingIsNotPublished(t *testing.T) {
 	}
 }
 
-// frozen is a client whose Secrets and ConfigMaps stay as they were.
+// What is not there bears no revision, so a replica that has not heard of the newest ring could create it from an older one.
+func TestStaleRingCreatesNothing(t *testing.T) {
+	for name, missing := range map[string]func(w *world) client.Object{
+		"ConfigMap":      func(w *world) client.Object { return w.jwks("shop") },
+		"mounted Secret": func(w *world) client.Object { return w.mounted("shop") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.settled("shop")
+			old := map[string]client.Object{"shop-keyring": w.ringSecret("shop"), "shop-jwks": w.jwks("shop"), "shop-signing-key": w.mounted("shop")}
+			w.clock.Step(period)
+			w.reconcile("shop")
+			deleted := missing(w)
+			w.remove(deleted)
+			old[deleted.GetName()] = nil
+
+			w.clock.Step(-time.Second)
+			if _, err := w.newReconciler(w.frozen(old)).Reconcile(t.Context(), w.request("shop")); err != nil {
+				t.Fatal(err)
+			}
+			if got, want := revisionOf(missing(w)), w.ring("shop").Revision; got != want {
+				t.Errorf("the %s was created from revision %d, want %d", name, got, want)
+			}
+			if err := w.coherent("shop"); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// A replica that has heard neither that keys are exported nor of the Secret they are exported to must not take the retired
+// key for withdrawn: workloads go on signing with it.
+func TestStaleCacheDoesNotCountAMountedKeyOut(t *testing.T) {
+	w := newWorld(t)
+	off := func(i *v1alpha1.TokenIssuer) { i.Spec.Signing.Secret.Export = new(bool) }
+	issuer := w.settled("shop", off)
+	old := map[string]client.Object{"shop": w.issuer("shop"), "shop-signing-key": nil}
+	edit(w, issuer, func(i *v1alpha1.TokenIssuer) { i.Spec.Signing.Secret.Export = nil })
+	w.reconcile("shop")
+	first := w.mounted("shop")
+	w.clock.Step(period)
+	old["shop-keyring"], old["shop-jwks"] = w.ringSecret("shop"), w.jwks("shop")
+	counted := false
+	stale := interceptWrites(w.frozen(old), func(_ string, object client.Object, write func() error) error {
+		ring, err := keyring.Decode(ringDocument(object))
+		if err == nil && !ring.AwaitsWithdrawal() && ring.Active().ID != string(first.Data[v1alpha1.DataKeyID]) {
+			counted = true
+			w.wantGone("shop-signing-key", &corev1.Secret{})
+		}
+		return write()
+	})
+	if _, err := w.newReconciler(stale).Reconcile(t.Context(), w.request("shop")); err != nil {
+		t.Fatal(err)
+	}
+	if !counted {
+		t.Error("the retired key was not counted out, so nothing was proved")
+	}
+	w.reconcile("shop")
+	if err := w.coherent("shop"); err != nil {
+		t.Error(err)
+	}
+}
+
+// ringDocument is the ring in what is written; nil in what holds none.
+func ringDocument(object client.Object) []byte {
+	secret, _ := object.(*corev1.Secret)
+	if secret == nil {
+		return nil
+	}
+	return secret.Data[v1alpha1.DataRing]
+}
+
+// frozen is a client for which objects stay as they were: those named, and nil for one that was not there. It has all
+// others as they are.
 func (w *world) frozen(old map[string]client.Object) client.WithWatch {
 	return interceptor.NewClient(withFields(w.WithWatch), interceptor.Funcs{
 		Get: func(ctx context.Context, c client.WithWatch, name client.ObjectKey, object client.Object, options ...client.GetOption) error {
-			switch object := object.(type) {
-			case *corev1.Secret:
-				old[name.Name].(*corev1.Secret).DeepCopyInto(object)
-			case *corev1.ConfigMap:
-				old[name.Name].(*corev1.ConfigMap).DeepCopyInto(object)
-			default:
+			was, frozen := old[name.Name]
+			if !frozen {
 				return c.Get(ctx, name, object, options...)
+			}
+			switch was := was.(type) {
+			case nil:
+				return apierrors.NewNotFound(schema.GroupResource{}, name.Name)
+			case *corev1.Secret:
+				was.DeepCopyInto(object.(*corev1.Secret))
+			case *corev1.ConfigMap:
+				was.DeepCopyInto(object.(*corev1.ConfigMap))
+			case *v1alpha1.TokenIssuer:
+				was.DeepCopyInto(object.(*v1alpha1.TokenIssuer))
 			}
 			return nil
 		},

@@ -51,7 +51,7 @@ const (
 // from them, and keeps the keys for refresh tokens of issuers with sessions. Of external issuers it keeps the status.
 type TokenIssuerReconciler struct {
 	client.Client
-	// APIReader reads past the cache. It is asked before a ring, or a key for refresh tokens, is created in place of none.
+	// APIReader reads past the cache. It is asked before anything is created, or done for the reason that it is not there.
 	APIReader client.Reader
 	Recorder  events.EventRecorder
 	Clock     clock.PassiveClock
@@ -201,6 +201,9 @@ func (r *TokenIssuerReconciler) moveRing(ctx context.Context, issuer *v1alpha1.T
 		return err
 	}
 	for range maxPasses {
+		if err := r.confirmWithdrawn(ctx, issuer, o.policy, o.observed); err != nil {
+			return err
+		}
 		decision, err := keyring.Plan(r.Clock.Now(), o.policy, o.observed.ring, o.observed.seen(), r.Generate)
 		if err != nil {
 			return err

@@ -37,6 +37,8 @@ func (r *TokenIssuerReconciler) export(ctx context.Context, issuer *v1alpha1.Tok
 	var before client.Object
 	if seen.signingKey != nil {
 		secret, before = seen.signingKey.DeepCopy(), seen.signingKey
+	} else if err := r.confirmRing(ctx, issuer, seen); err != nil {
+		return false, err
 	}
 	wrote, err := r.write(ctx, issuer, before, secret, v1alpha1.ComponentSigningKey, func() {
 		secret.Namespace, secret.Name = issuer.Namespace, signingKeyName(issuer)
@@ -46,7 +48,7 @@ func (r *TokenIssuerReconciler) export(ctx context.Context, issuer *v1alpha1.Tok
 		annotate(secret, seen.ring.Revision, nil, before)
 	})
 	if err == nil && wrote {
-		seen.signingKey = secret
+		seen.signingKey, seen.keyWithdrawn = secret, false
 	}
 	return wrote, err
 }
@@ -62,7 +64,7 @@ func (r *TokenIssuerReconciler) withdraw(ctx context.Context, seen *observation)
 	if client.IgnoreNotFound(err) != nil {
 		return false, fmt.Errorf("withdrawing Secret %s: %w", seen.signingKey.Name, err)
 	}
-	seen.signingKey = nil
+	seen.signingKey, seen.keyWithdrawn = nil, true
 	return true, nil
 }
 

@@ -58,6 +58,10 @@ type observation struct {
 	// compromised key must leave it all the same.
 	jwksTaken, signingKeyTaken *conflictError
 
+	// ringConfirmed is true if the ring is the API server's own and not that of a cache, which may be late; and
+	// keyWithdrawn if it is the API server that has no mounted Secret.
+	ringConfirmed, keyWithdrawn bool
+
 	// rolledBack is true when the ring is older than what was derived from it, and keysLost when keys are missing in it.
 	rolledBack, keysLost bool
 }
@@ -75,6 +79,7 @@ func (r *TokenIssuerReconciler) observe(ctx context.Context, issuer *v1alpha1.To
 	if err != nil || seen.ring == nil {
 		return seen, err
 	}
+	seen.ringConfirmed, seen.keyWithdrawn = true, seen.signingKey == nil
 	if restored := keyring.Resume(r.Clock.Now(), seen.ring, seen.seen()); restored != nil {
 		seen.ring, seen.rolledBack, seen.keysLost = restored.Ring, true, restored.KeysLost
 	}
@@ -156,7 +161,40 @@ func (o *observation) seen() keyring.Seen {
 		seen.Mounted = string(o.signingKey.Data[v1alpha1.DataKeyID])
 		seen.MountedRevision = revisionOf(o.signingKey)
 	}
+	seen.Withdrawn = o.keyWithdrawn
 	return seen
+}
+
+// confirmRing asks the API server itself whether the ring is the present one. It is asked before anything derived from
+// the ring is created: what exists says by its revision which ring is too old for it, and what does not exist cannot.
+func (r *TokenIssuerReconciler) confirmRing(ctx context.Context, issuer *v1alpha1.TokenIssuer, seen *observation) error {
+	if seen.ringConfirmed {
+		return nil
+	}
+	stored, err := owned(ctx, r.APIReader, issuer, &corev1.Secret{}, issuers.RingSecretName(issuer.Name), v1alpha1.ComponentKeyring)
+	if err != nil {
+		return err
+	}
+	if stored == nil || stored.ResourceVersion != seen.ringSecret.ResourceVersion {
+		return errStale
+	}
+	seen.ringConfirmed = true
+	return nil
+}
+
+// confirmWithdrawn asks the API server itself whether the mounted Secret is gone, where a key waits for that to be counted
+// out. If it is not, it is seen now, and will be deleted.
+func (r *TokenIssuerReconciler) confirmWithdrawn(ctx context.Context, issuer *v1alpha1.TokenIssuer, policy keyring.Policy, seen *observation) error {
+	if policy.Export || seen.signingKey != nil || seen.keyWithdrawn || seen.ring == nil || !seen.ring.AwaitsWithdrawal() {
+		return nil
+	}
+	var err error
+	seen.signingKey, err = owned(ctx, r.APIReader, issuer, &corev1.Secret{}, signingKeyName(issuer), v1alpha1.ComponentSigningKey)
+	if err != nil && !errors.As(err, &seen.signingKeyTaken) {
+		return err
+	}
+	seen.keyWithdrawn = seen.signingKey == nil
+	return nil
 }
 
 // latestRevision is far beyond any that a ring can reach by being written, and leaves room to count on.

@@ -28,6 +28,8 @@ func (r *TokenIssuerReconciler) publish(ctx context.Context, issuer *v1alpha1.To
 			return false, errStale
 		}
 		config, before = seen.jwks.DeepCopy(), seen.jwks
+	} else if err := r.confirmRing(ctx, issuer, seen); err != nil {
+		return false, err
 	}
 	wrote, err := r.write(ctx, issuer, before, config, v1alpha1.ComponentJWKS, func() {
 		config.Namespace, config.Name = issuer.Namespace, jwksName(issuer)

@@ -46,7 +46,7 @@ func TestHistories(t *testing.T) {
 // step lets one thing happen.
 func (w *world) step() {
 	r := &w.replicas[rapid.IntRange(0, 1).Draw(w.t, "replica")]
-	switch rapid.IntRange(0, 19).Draw(w.t, "event") {
+	switch rapid.IntRange(0, 20).Draw(w.t, "event") {
 	case 0, 1, 2, 3, 4, 5:
 		w.refresh(r)
 		w.reconcile(r)
@@ -65,6 +65,9 @@ func (w *world) step() {
 		w.sign()
 	case 16:
 		r.clock = w.clockError()
+	case 17:
+		w.lag(r)
+		w.reconcile(r)
 	default:
 		w.changeSpec()
 	}
@@ -182,14 +185,18 @@ func (w *world) changeSpec() {
 				// election keeps such a replica from acting: assume that it has heard.
 				w.refresh(&w.replicas[0])
 				w.refresh(&w.replicas[1])
+				w.forgotten = len(w.ring.values)
 			}
 		}
 	case 7:
 		w.mount.set(w.now, nil) // somebody deletes the mounted Secret
+	case 8:
+		w.jwks.set(w.now, nil) // or the ConfigMap
 	default:
 		p.Period = time.Duration(rapid.IntRange(30, 300).Draw(w.t, "period")) * time.Second
 	}
 	p.Period = max(p.Period, p.MaxAge+skew+lag, p.MaxLifetime/20)
+	w.policies = append(w.policies, *p)
 }
 
 // kill takes a key out of what the judge asks about: its tokens are void, by intent or by a lost ring.
@@ -208,7 +215,7 @@ func (w *world) judge() {
 		if ring.Key(token.key) == nil {
 			w.t.Fatalf("at %s the webhook refuses a token of %s that expires %s", w.at(), token.key, token.exp.Sub(epoch))
 		}
-		if !w.symmetric(token.key) && !slices.Contains(set.ids, token.key) {
+		if set != nil && !w.symmetric(token.key) && !slices.Contains(set.ids, token.key) {
 			w.t.Fatalf("at %s the ConfigMap lacks %s, and a token of it expires %s", w.at(), token.key, token.exp.Sub(epoch))
 		}
 	}
@@ -239,7 +246,7 @@ func (w *world) settle() {
 	calm := func(r *replica) {
 		for range 8 {
 			w.refresh(r)
-			decision, err := Plan(w.now, w.policy, r.ring, r.seen(), w.generate)
+			decision, err := Plan(w.now, w.policy, r.ring, w.seen(r), w.generate)
 			if err != nil {
 				w.t.Fatal(err)
 			}

@@ -40,8 +40,11 @@ const lostRevisions = 1 << 20
 type Seen struct {
 	// Published are the ids in the JWKS that verifiers are known to be able to read.
 	Published []string
-	// Mounted is the id of the key in the Secret that workloads mount; empty when there is no such Secret.
+	// Mounted is the id of the key in the Secret that workloads mount; empty when no such Secret was seen.
 	Mounted string
+	// Withdrawn says that there was no such Secret when the API server itself was asked. A late copy that has none is no
+	// proof that none is mounted: it may have been written since.
+	Withdrawn bool
 	// PublishedRevision and MountedRevision are those of the ring that they were rendered from; 0 when there is none.
 	PublishedRevision, MountedRevision int64
 	// LongestMaxAge is the ring's when the JWKS was published; 0 when there is none.
@@ -178,13 +181,13 @@ func (p *planner) recordPublished() {
 func (p *planner) recordReplaced() {
 	active := p.ring.Active()
 	replaced := active != nil && p.policy.Export && p.seen.Mounted == active.ID
-	withdrawn := !p.policy.Export && p.seen.Mounted == ""
+	withdrawn := !p.policy.Export && p.seen.Withdrawn
 	if !replaced && !withdrawn {
 		return
 	}
 	for i := range p.ring.Keys {
 		key := &p.ring.Keys[i]
-		if key.State == Retiring && key.RemoveAfter.IsZero() {
+		if key.mayBeMounted() {
 			key.RemoveAfter, p.changed = p.removeAfter(key), true
 		}
 	}

@@ -92,6 +92,8 @@ type Key struct {
 // Symmetric says whether the key is one of an HS algorithm, which is never published.
 func (k *Key) Symmetric() bool { return symmetric(k.Algorithm) }
 
+func (k *Key) mayBeMounted() bool { return k.State == Retiring && k.RemoveAfter.IsZero() }
+
 // Active returns the key that signs, or nil in a ring that has none.
 func (r *Ring) Active() *Key { return r.first(Active) }
 
@@ -106,6 +108,11 @@ func (r *Ring) Key(id string) *Key {
 		}
 	}
 	return nil
+}
+
+// AwaitsWithdrawal says whether a retiring key may still be in the Secret that workloads mount, as far as the ring knows.
+func (r *Ring) AwaitsWithdrawal() bool {
+	return slices.ContainsFunc(r.Keys, func(key Key) bool { return key.mayBeMounted() })
 }
 
 // MaxLifetime returns the largest lifetime that a token of any key in the ring can have.

@@ -32,12 +32,15 @@ func (h *history[T]) set(now time.Time, value T) {
 	h.values, h.from = append(h.values, value), append(h.from, now)
 }
 
-func (h *history[T]) current() T {
+func (h *history[T]) current() T { return h.at(len(h.values)) }
+
+// at returns what was current after so many writes.
+func (h *history[T]) at(writes int) T {
 	var zero T
-	if len(h.values) == 0 {
+	if writes == 0 {
 		return zero
 	}
-	return h.values[len(h.values)-1]
+	return h.values[writes-1]
 }
 
 // within returns every value that was current at some moment from since on; the zero value stands for "not there yet".
@@ -83,17 +86,19 @@ type replica struct {
 }
 
 type world struct {
-	t        *rapid.T
-	now      time.Time
-	keys     int
-	policy   Policy
-	ring     history[*Ring]    // the stored ring: what the HTTP endpoint of an up-to-date replica serves
-	jwks     history[*jwks]    // the ConfigMap
-	mount    history[*mounted] // the Secret that workloads mount
-	replicas [2]replica
-	tokens   []signed
-	exempt   map[string]bool // keys that signed before they were ripe, with the exception recorded
-	dead     map[string]bool // keys that were revoked, or lost with a deleted ring
+	t         *rapid.T
+	now       time.Time
+	keys      int
+	policy    Policy
+	ring      history[*Ring]    // the stored ring: what the HTTP endpoint of an up-to-date replica serves
+	jwks      history[*jwks]    // the ConfigMap
+	mount     history[*mounted] // the Secret that workloads mount
+	policies  []Policy          // of all times, the present one at the end
+	forgotten int               // how many of the rings no replica can have any more
+	replicas  [2]replica
+	tokens    []signed
+	exempt    map[string]bool // keys that signed before they were ripe, with the exception recorded
+	dead      map[string]bool // keys that were revoked, or lost with a deleted ring
 }
 
 func newWorld(t *rapid.T) *world {
@@ -102,6 +107,7 @@ func newWorld(t *rapid.T) *world {
 		Algorithm: jose.ES256, ClockSkew: skew, PropagationDelay: lag, Export: true,
 		Period: time.Minute, MaxAge: 10 * time.Second, MaxLifetime: 30 * time.Second,
 	}
+	w.policies = []Policy{w.policy}
 	for i := range w.replicas {
 		w.replicas[i].policy = w.policy
 	}
@@ -133,7 +139,7 @@ func (w *world) reconcile(r *replica) {
 			// Before it makes a ring, a replica asks the API server itself what there is.
 			r.ring, r.jwks, r.mount = w.ring.current(), w.jwks.current(), w.mount.current()
 		}
-		decision, err := Plan(w.now.Add(r.clock), r.policy, r.ring, r.seen(), w.generate)
+		decision, err := Plan(w.now.Add(r.clock), r.policy, r.ring, w.seen(r), w.generate)
 		if err != nil {
 			w.t.Fatalf("plan: %v", err)
 		}
@@ -145,8 +151,13 @@ func (w *world) reconcile(r *replica) {
 	}
 }
 
-func (r *replica) seen() Seen {
+// seen is what the replica's copies say. That there is no mounted Secret it believes only the API server.
+func (w *world) seen(r *replica) Seen {
 	seen := Seen{}
+	if !r.policy.Export && r.mount == nil && r.ring != nil && r.ring.AwaitsWithdrawal() {
+		r.mount = w.mount.current()
+		seen.Withdrawn = r.mount == nil
+	}
 	if r.jwks != nil {
 		seen.Published, seen.PublishedRevision, seen.LongestMaxAge = r.jwks.ids, r.jwks.revision, r.jwks.longest
 	}
@@ -183,7 +194,7 @@ func (w *world) applyJWKS(r *replica) error {
 		return nil
 	}
 	err := w.write(r, func() error {
-		if w.jwks.current() != r.jwks {
+		if w.jwks.current() != r.jwks || r.jwks == nil && w.ring.current() != r.ring {
 			return errWrite
 		}
 		w.jwks.set(w.now, want)
@@ -209,7 +220,7 @@ func (w *world) applyMount(r *replica) error {
 		return nil
 	}
 	err := w.write(r, func() error {
-		if w.mount.current() != r.mount {
+		if w.mount.current() != r.mount || r.mount == nil && w.ring.current() != r.ring {
 			return errWrite
 		}
 		w.mount.set(w.now, want)
@@ -239,6 +250,16 @@ func (w *world) write(r *replica, do func() error) error {
 
 func (w *world) refresh(r *replica) {
 	r.ring, r.jwks, r.mount, r.policy = w.ring.current(), w.jwks.current(), w.mount.current(), w.policy
+}
+
+// lag makes the replica one that has just started, with caches each of which is as old as it likes.
+func (w *world) lag(r *replica) {
+	lag := func(copies int) int { return rapid.IntRange(0, max(0, copies-1)).Draw(w.t, "copy") }
+	if rings := w.ring.values[w.forgotten:]; len(rings) > 0 {
+		r.ring = rings[lag(len(rings))]
+	}
+	r.jwks, r.mount = w.jwks.at(lag(len(w.jwks.values)+1)), w.mount.at(lag(len(w.mount.values)+1))
+	r.policy = w.policies[lag(len(w.policies))]
 }
 
 // noteExceptions keeps which keys may be unknown to verifiers, because the ring says so itself.
