@@ -106,10 +106,7 @@ func TestMountedSecretNamedLikeAnotherRing(t *testing.T) {
 	w := newWorld(t)
 	w.settled("shop")
 	before := w.ringSecret("shop")
-	w.create("other", func(i *v1alpha1.TokenIssuer) {
-		i.Spec.IssuerURL = "https://other.example"
-		i.Spec.Signing.Secret.Name = "shop-keyring"
-	})
+	w.create("other", func(i *v1alpha1.TokenIssuer) { i.Spec.Signing.Secret.Name = "shop-keyring" })
 	w.reconcile("other")
 	w.reconcile("other")
 	w.wantCondition("other", v1alpha1.ConditionSecretConflict, metav1.ConditionTrue, v1alpha1.ReasonSecretConflict)
