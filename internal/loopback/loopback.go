@@ -3,7 +3,7 @@
 //
 // To listen on port 0, close, and pass the number on is not enough: the kernel gives such ports to anybody who asks for
 // any, and to outgoing connections, before the program has started. So these ports lie below those that the kernel gives
-// away, and a block of them belongs to this process for as long as it runs.
+// away, and blocks of them belong to this process for as long as it runs.
 package loopback
 
 import (
@@ -24,41 +24,40 @@ const (
 	size = 100
 )
 
-// mine is the block of this process.
+// mine are the blocks of this process.
 var mine struct {
 	sync.Mutex
-	// mark listens on the lowest port of the block, and never accepts.
-	mark net.Listener
-	// base is that port, and last the one that was given out last.
-	base, last int
+	// marks listen on the lowest port of each, and never accept. They are kept, because a listener that nobody refers to
+	// is closed.
+	marks []net.Listener
+	// next is the port to try next, and end the first that is not in the last block any more.
+	next, end int
 }
 
-// Port returns a TCP port of 127.0.0.1 on which nobody listens. No process that asks this package is given the same, and
-// this process not before it has been given the 98 others of its block.
+// Port returns a TCP port of 127.0.0.1 on which nobody listens, and which nobody is given again while this process runs,
+// neither by it nor by another that asks this package. A process can have some 10,000 in its life.
 //
-// The errors are that other processes hold all of the 100 blocks, and that somebody listens on every port of this one.
+// The error is that no block is left, because this process and others have them all.
 func Port() (string, error) {
 	mine.Lock()
 	defer mine.Unlock()
-	if mine.mark == nil {
-		if err := claim(); err != nil {
-			return "", err
+	for {
+		if mine.next == mine.end {
+			if err := claim(); err != nil {
+				return "", err
+			}
 		}
-	}
-	for range size - 1 {
-		if mine.last++; mine.last == mine.base+size {
-			mine.last = mine.base + 1
-		}
-		listener, err := listen(mine.last)
+		port := mine.next
+		mine.next++
+		listener, err := listen(port)
 		if err != nil {
 			continue // Somebody listens there.
 		}
-		return strconv.Itoa(mine.last), listener.Close()
+		return strconv.Itoa(port), listener.Close()
 	}
-	return "", fmt.Errorf("no port of 127.0.0.1 is free from %d to %d", mine.base+1, mine.base+size-1)
 }
 
-// claim takes a block that no other process has.
+// claim takes a block that no process has.
 func claim() error {
 	var causes []error
 	for _, block := range rand.Perm(blocks) { //nolint:gosec // Any order will do, as long as processes do not all begin with the same.
@@ -68,10 +67,11 @@ func claim() error {
 			causes = append(causes, err)
 			continue
 		}
-		mine.mark, mine.base, mine.last = mark, base, base
+		mine.marks = append(mine.marks, mark)
+		mine.next, mine.end = base+1, base+size
 		return nil
 	}
-	return fmt.Errorf("looking for ports of 127.0.0.1 from %d to %d: %w", first, first+blocks*size-1, errors.Join(causes...))
+	return fmt.Errorf("looking for a block of ports of 127.0.0.1 from %d to %d: %w", first, first+blocks*size-1, errors.Join(causes...))
 }
 
 func listen(port int) (net.Listener, error) {
