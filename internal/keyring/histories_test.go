@@ -125,7 +125,8 @@ func (w *world) sign() {
 func (w *world) unknownTo(key string) []string {
 	var lacking []string
 	longest := 70 * time.Second // above every maxAge that a spec here can have
-	for i, set := range w.jwks.values {
+	for i := w.untold.sets; i < len(w.jwks.values); i++ {
+		set := w.jwks.values[i]
 		gone := w.now
 		if i+1 < len(w.jwks.from) {
 			gone = w.jwks.from[i+1]
@@ -134,7 +135,8 @@ func (w *world) unknownTo(key string) []string {
 			lacking = append(lacking, fmt.Sprintf("a verifier with the ConfigMap of revision %d", set.revision))
 		}
 	}
-	for i, ring := range w.ring.values {
+	for i := w.untold.rings; i < len(w.ring.values); i++ {
+		ring := w.ring.values[i]
 		gone := w.now
 		if i+1 < len(w.ring.from) {
 			gone = w.ring.from[i+1].Add(drift) // a replica whose watch lags goes on serving it
@@ -180,13 +182,6 @@ func (w *world) changeSpec() {
 				w.kill(key.ID)
 			}
 			w.ring.set(w.now, nil)
-			if w.jwks.current() == nil && w.mount.current() == nil {
-				// Nothing is left that tells a replica with the deleted ring from one with its replacement. Only leader
-				// election keeps such a replica from acting: assume that it has heard.
-				w.refresh(&w.replicas[0])
-				w.refresh(&w.replicas[1])
-				w.forgotten = len(w.ring.values)
-			}
 		}
 	case 7:
 		w.mount.set(w.now, nil) // somebody deletes the mounted Secret

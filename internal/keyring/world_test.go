@@ -90,11 +90,12 @@ type world struct {
 	now       time.Time
 	keys      int
 	policy    Policy
-	ring      history[*Ring]    // the stored ring: what the HTTP endpoint of an up-to-date replica serves
-	jwks      history[*jwks]    // the ConfigMap
-	mount     history[*mounted] // the Secret that workloads mount
-	policies  []Policy          // of all times, the present one at the end
-	forgotten int               // how many of the rings no replica can have any more
+	ring      history[*Ring]            // the stored ring: what the HTTP endpoint of an up-to-date replica serves
+	jwks      history[*jwks]            // the ConfigMap
+	mount     history[*mounted]         // the Secret that workloads mount
+	policies  []Policy                  // of all times, the present one at the end
+	forgotten int                       // how many of the rings no replica can have any more
+	untold    struct{ sets, rings int } // how many JWKS and rings count no more for what verifiers must know
 	replicas  [2]replica
 	tokens    []signed
 	exempt    map[string]bool // keys that signed before they were ripe, with the exception recorded
@@ -138,6 +139,9 @@ func (w *world) reconcile(r *replica) {
 		if r.ring == nil {
 			// Before it makes a ring, a replica asks the API server itself what there is.
 			r.ring, r.jwks, r.mount = w.ring.current(), w.jwks.current(), w.mount.current()
+			if r.ring == nil {
+				w.forget()
+			}
 		}
 		decision, err := Plan(w.now.Add(r.clock), r.policy, r.ring, w.seen(r), w.generate)
 		if err != nil {
@@ -165,6 +169,23 @@ func (w *world) seen(r *replica) Seen {
 		seen.Mounted, seen.MountedRevision = r.mount.id, r.mount.revision
 	}
 	return seen
+}
+
+// forget is what a new ring begins with if what was derived from its predecessors was deleted too.
+func (w *world) forget() {
+	if w.jwks.current() != nil {
+		return
+	}
+	// Nothing tells for how long copies of an earlier JWKS may be kept, so nothing is promised of them.
+	w.untold.sets, w.untold.rings = len(w.jwks.values), len(w.ring.values)
+	if w.mount.current() == nil {
+		// Nothing tells a replica with the deleted ring from one with its replacement. Only leader election keeps such a
+		// replica from acting: assume that it has heard.
+		for i := range w.replicas {
+			w.replicas[i].ring, w.replicas[i].jwks, w.replicas[i].mount = nil, nil, nil
+		}
+		w.forgotten = len(w.ring.values)
+	}
 }
 
 func (w *world) apply(r *replica, decision Decision) error {
@@ -252,14 +273,14 @@ func (w *world) refresh(r *replica) {
 	r.ring, r.jwks, r.mount, r.policy = w.ring.current(), w.jwks.current(), w.mount.current(), w.policy
 }
 
-// lag makes the replica one that has just started, with caches each of which is as old as it likes.
+// lag makes the replica one that has just started, with caches each of which is some writes behind.
 func (w *world) lag(r *replica) {
-	lag := func(copies int) int { return rapid.IntRange(0, max(0, copies-1)).Draw(w.t, "copy") }
+	behind := func(writes int) int { return writes - rapid.IntRange(0, min(writes, 4)).Draw(w.t, "behind") }
 	if rings := w.ring.values[w.forgotten:]; len(rings) > 0 {
-		r.ring = rings[lag(len(rings))]
+		r.ring = rings[behind(len(rings)-1)]
 	}
-	r.jwks, r.mount = w.jwks.at(lag(len(w.jwks.values)+1)), w.mount.at(lag(len(w.mount.values)+1))
-	r.policy = w.policies[lag(len(w.policies))]
+	r.jwks, r.mount = w.jwks.at(behind(len(w.jwks.values))), w.mount.at(behind(len(w.mount.values)))
+	r.policy = w.policies[behind(len(w.policies)-1)]
 }
 
 // noteExceptions keeps which keys may be unknown to verifiers, because the ring says so itself.
