@@ -1,8 +1,10 @@
 package controllers
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strconv"
@@ -238,46 +240,48 @@ func TestStaleRingCreatesNothing(t *testing.T) {
 	}
 }
 
-// A replica that has heard neither that keys are exported nor of the Secret they are exported to must not take the retired
-// key for withdrawn: workloads go on signing with it.
-func TestStaleCacheDoesNotCountAMountedKeyOut(t *testing.T) {
-	w := newWorld(t)
-	off := func(i *v1alpha1.TokenIssuer) { i.Spec.Signing.Secret.Export = new(bool) }
-	issuer := w.settled("shop", off)
-	old := map[string]client.Object{"shop": w.issuer("shop"), "shop-signing-key": nil}
-	edit(w, issuer, func(i *v1alpha1.TokenIssuer) { i.Spec.Signing.Secret.Export = nil })
-	w.reconcile("shop")
-	first := w.mounted("shop")
-	w.clock.Step(period)
-	old["shop-keyring"], old["shop-jwks"] = w.ringSecret("shop"), w.jwks("shop")
-	counted := false
-	stale := interceptWrites(w.frozen(old), func(_ string, object client.Object, write func() error) error {
-		ring, err := keyring.Decode(ringDocument(object))
-		if err == nil && !ring.AwaitsWithdrawal() && ring.Active().ID != string(first.Data[v1alpha1.DataKeyID]) {
-			counted = true
-			w.wantGone("shop-signing-key", &corev1.Secret{})
-		}
-		return write()
-	})
-	if _, err := w.newReconciler(stale).Reconcile(t.Context(), w.request("shop")); err != nil {
-		t.Fatal(err)
-	}
-	if !counted {
-		t.Error("the retired key was not counted out, so nothing was proved")
-	}
-	w.reconcile("shop")
-	if err := w.coherent("shop"); err != nil {
-		t.Error(err)
-	}
-}
+// What was deleted with its ring, or robbed of its revision, cannot tell that a replica's ring is too old for it.
+func TestStaleRingOverwritesNothingWithoutRevision(t *testing.T) {
+	for name, lose := range map[string]func(w *world){
+		"deleted with its ring": func(w *world) {
+			for _, object := range []client.Object{w.ringSecret("shop"), w.jwks("shop"), w.mounted("shop")} {
+				w.remove(object)
+			}
+			w.reconcile("shop")
+		},
+		"robbed of its revision": func(w *world) {
+			w.clock.Step(period)
+			w.reconcile("shop")
+			unrevised := func(object client.Object) { delete(object.GetAnnotations(), v1alpha1.AnnotationRingRevision) }
+			edit(w, w.jwks("shop"), func(c *corev1.ConfigMap) { unrevised(c) })
+			edit(w, w.mounted("shop"), func(s *corev1.Secret) { unrevised(s) })
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.settled("shop")
+			for range 3 {
+				w.clock.Step(period)
+				w.reconcile("shop")
+			}
+			old := map[string]client.Object{"shop-keyring": w.ringSecret("shop")}
+			lose(w)
+			published, mounted := w.jwks("shop").Data, w.mounted("shop").Data
 
-// ringDocument is the ring in what is written; nil in what holds none.
-func ringDocument(object client.Object) []byte {
-	secret, _ := object.(*corev1.Secret)
-	if secret == nil {
-		return nil
+			w.clock.Step(-time.Second)
+			stale := w.newReconciler(w.frozen(old))
+			if _, err := stale.Reconcile(t.Context(), w.request("shop")); err != nil {
+				t.Fatal(err)
+			}
+			if !maps.Equal(w.jwks("shop").Data, published) || !bytes.Equal(w.mounted("shop").Data[v1alpha1.DataKeyID], mounted[v1alpha1.DataKeyID]) {
+				t.Error("the keys were published or mounted anew from a ring that is gone")
+			}
+			w.reconcile("shop")
+			if err := w.coherent("shop"); err != nil {
+				t.Error(err)
+			}
+		})
 	}
-	return secret.Data[v1alpha1.DataRing]
 }
 
 // frozen is a client for which objects stay as they were: those named, and nil for one that was not there. It has all

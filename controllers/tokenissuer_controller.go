@@ -51,7 +51,8 @@ const (
 // from them, and keeps the keys for refresh tokens of issuers with sessions. Of external issuers it keeps the status.
 type TokenIssuerReconciler struct {
 	client.Client
-	// APIReader reads past the cache. It is asked before anything is created, or done for the reason that it is not there.
+	// APIReader reads past the cache. It is asked where the cache has no ring or no keys for refresh tokens, before
+	// anything is written that is derived from a ring, and before a key is counted out because nobody mounts it.
 	APIReader client.Reader
 	Recorder  events.EventRecorder
 	Clock     clock.PassiveClock
@@ -224,11 +225,11 @@ func (r *TokenIssuerReconciler) apply(ctx context.Context, issuer *v1alpha1.Toke
 		return false, err
 	}
 	published, err := r.publish(ctx, issuer, seen)
-	if err != nil {
+	if err != nil && policy.Export {
 		return false, err
 	}
-	exported, err := r.export(ctx, issuer, policy, seen)
-	return moved || published || exported, err
+	exported, exportErr := r.export(ctx, issuer, policy, seen)
+	return moved || published || exported, errors.Join(err, exportErr)
 }
 
 // revokedKeys are the key ids that revocations name: of signing keys and of keys for refresh tokens.

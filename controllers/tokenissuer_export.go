@@ -25,7 +25,7 @@ func (r *TokenIssuerReconciler) export(ctx context.Context, issuer *v1alpha1.Tok
 	}
 	switch {
 	case !policy.Export:
-		return r.withdraw(ctx, seen)
+		return r.withdraw(ctx, issuer, seen)
 	case seen.signingKeyTaken != nil:
 		return false, seen.signingKeyTaken
 	}
@@ -37,10 +37,8 @@ func (r *TokenIssuerReconciler) export(ctx context.Context, issuer *v1alpha1.Tok
 	var before client.Object
 	if seen.signingKey != nil {
 		secret, before = seen.signingKey.DeepCopy(), seen.signingKey
-	} else if err := r.confirmRing(ctx, issuer, seen); err != nil {
-		return false, err
 	}
-	wrote, err := r.write(ctx, issuer, before, secret, v1alpha1.ComponentSigningKey, func() {
+	wrote, err := r.derive(ctx, issuer, seen, before, secret, v1alpha1.ComponentSigningKey, func() {
 		secret.Namespace, secret.Name = issuer.Namespace, signingKeyName(issuer)
 		secret.Type = v1alpha1.SecretTypeSigningKey
 		secret.Data = files
@@ -48,15 +46,28 @@ func (r *TokenIssuerReconciler) export(ctx context.Context, issuer *v1alpha1.Tok
 		annotate(secret, seen.ring.Revision, nil, before)
 	})
 	if err == nil && wrote {
-		seen.signingKey, seen.keyWithdrawn = secret, false
+		seen.signingKey = secret
 	}
 	return wrote, err
 }
 
-// withdraw deletes the mounted Secret, in the version that was seen.
-func (r *TokenIssuerReconciler) withdraw(ctx context.Context, seen *observation) (bool, error) {
-	if seen.signingKey == nil {
+// withdraw deletes the mounted Secret, in the version that was seen. That the deletion was accepted does not mean that the
+// Secret is gone: a finalizer can hold it.
+func (r *TokenIssuerReconciler) withdraw(ctx context.Context, issuer *v1alpha1.TokenIssuer, seen *observation) (bool, error) {
+	switch {
+	case seen.keyKept != nil:
+		return false, seen.keyKept
+	case seen.signingKey == nil || !seen.signingKey.DeletionTimestamp.IsZero():
 		return false, nil
+	}
+	// New pods cannot start without the Secret, so a replica that has not heard yet that it is wanted again must not
+	// delete it.
+	stored := &v1alpha1.TokenIssuer{}
+	if err := r.APIReader.Get(ctx, client.ObjectKeyFromObject(issuer), stored); err != nil {
+		return false, fmt.Errorf("looking whether Secret %s is to be withdrawn: %w", seen.signingKey.Name, err)
+	}
+	if stored.UID != issuer.UID || stored.Generation != issuer.Generation {
+		return false, errStale
 	}
 	err := r.Delete(ctx, seen.signingKey, client.Preconditions{
 		UID: ptr.To(seen.signingKey.UID), ResourceVersion: ptr.To(seen.signingKey.ResourceVersion),
@@ -64,7 +75,7 @@ func (r *TokenIssuerReconciler) withdraw(ctx context.Context, seen *observation)
 	if client.IgnoreNotFound(err) != nil {
 		return false, fmt.Errorf("withdrawing Secret %s: %w", seen.signingKey.Name, err)
 	}
-	seen.signingKey, seen.keyWithdrawn = nil, true
+	seen.signingKey = nil
 	return true, nil
 }
 

@@ -58,9 +58,13 @@ type observation struct {
 	// compromised key must leave it all the same.
 	jwksTaken, signingKeyTaken *conflictError
 
-	// ringConfirmed is true if the ring is the API server's own and not that of a cache, which may be late; and
-	// keyWithdrawn if it is the API server that has no mounted Secret.
-	ringConfirmed, keyWithdrawn bool
+	// ringConfirmed is true if the ring is the API server's own and not that of a cache, which may be late.
+	ringConfirmed bool
+	// keyWithdrawn is true if the API server has said, since this ring was written, that no Secret has the name of the
+	// mounted one, or none that holds a key of the ring.
+	keyWithdrawn bool
+	// keyKept is set where a Secret of that name is not ours any more and does hold one.
+	keyKept *conflictError
 
 	// rolledBack is true when the ring is older than what was derived from it, and keysLost when keys are missing in it.
 	rolledBack, keysLost bool
@@ -79,7 +83,7 @@ func (r *TokenIssuerReconciler) observe(ctx context.Context, issuer *v1alpha1.To
 	if err != nil || seen.ring == nil {
 		return seen, err
 	}
-	seen.ringConfirmed, seen.keyWithdrawn = true, seen.signingKey == nil
+	seen.ringConfirmed = true
 	if restored := keyring.Resume(r.Clock.Now(), seen.ring, seen.seen()); restored != nil {
 		seen.ring, seen.rolledBack, seen.keysLost = restored.Ring, true, restored.KeysLost
 	}
@@ -166,7 +170,8 @@ func (o *observation) seen() keyring.Seen {
 }
 
 // confirmRing asks the API server itself whether the ring is the present one. It is asked before anything derived from
-// the ring is created: what exists says by its revision which ring is too old for it, and what does not exist cannot.
+// the ring is written: what exists says by its revision which ring is too old for it, but not if it was deleted with its
+// ring, or if the revision was taken from it.
 func (r *TokenIssuerReconciler) confirmRing(ctx context.Context, issuer *v1alpha1.TokenIssuer, seen *observation) error {
 	if seen.ringConfirmed {
 		return nil
@@ -175,7 +180,7 @@ func (r *TokenIssuerReconciler) confirmRing(ctx context.Context, issuer *v1alpha
 	if err != nil {
 		return err
 	}
-	if stored == nil || stored.ResourceVersion != seen.ringSecret.ResourceVersion {
+	if stored == nil || stored.UID != seen.ringSecret.UID || stored.ResourceVersion != seen.ringSecret.ResourceVersion {
 		return errStale
 	}
 	seen.ringConfirmed = true
@@ -183,17 +188,26 @@ func (r *TokenIssuerReconciler) confirmRing(ctx context.Context, issuer *v1alpha
 }
 
 // confirmWithdrawn asks the API server itself whether the mounted Secret is gone, where a key waits for that to be counted
-// out. If it is not, it is seen now, and will be deleted.
+// out. If it is not, it is seen now, and will be deleted. One that is not ours any more, because its labels were changed, is
+// somebody else's to delete, and workloads go on signing with the key in it.
 func (r *TokenIssuerReconciler) confirmWithdrawn(ctx context.Context, issuer *v1alpha1.TokenIssuer, policy keyring.Policy, seen *observation) error {
 	if policy.Export || seen.signingKey != nil || seen.keyWithdrawn || seen.ring == nil || !seen.ring.AwaitsWithdrawal() {
 		return nil
 	}
-	var err error
-	seen.signingKey, err = owned(ctx, r.APIReader, issuer, &corev1.Secret{}, signingKeyName(issuer), v1alpha1.ComponentSigningKey)
-	if err != nil && !errors.As(err, &seen.signingKeyTaken) {
-		return err
+	secret := &corev1.Secret{}
+	err := r.APIReader.Get(ctx, client.ObjectKey{Namespace: issuer.Namespace, Name: signingKeyName(issuer)}, secret)
+	switch {
+	case apierrors.IsNotFound(err):
+		seen.keyWithdrawn = true
+	case err != nil:
+		return fmt.Errorf("looking for the mounted Secret %s: %w", signingKeyName(issuer), err)
+	case ours(secret, issuer, v1alpha1.ComponentSigningKey):
+		seen.signingKey = secret
+	case seen.ring.Key(string(secret.Data[v1alpha1.DataKeyID])) != nil:
+		seen.keyKept = conflictWith(secret)
+	default:
+		seen.keyWithdrawn = true
 	}
-	seen.keyWithdrawn = seen.signingKey == nil
 	return nil
 }
 
@@ -212,6 +226,27 @@ func revisionOf(object client.Object) int64 {
 // write creates the object or updates it to what render makes of it, if that differs. The update carries the
 // resourceVersion that was seen, so a lost race is an error and nothing is overwritten.
 func (r *TokenIssuerReconciler) write(ctx context.Context, issuer *v1alpha1.TokenIssuer, before client.Object, object client.Object, component string, render func()) (bool, error) {
+	different, err := r.prepare(issuer, before, object, component, render)
+	if err != nil || !different {
+		return false, err
+	}
+	return true, r.store(ctx, issuer, before, object, component)
+}
+
+// derive is write for what is derived from the ring, which must be the present one.
+func (r *TokenIssuerReconciler) derive(ctx context.Context, issuer *v1alpha1.TokenIssuer, seen *observation, before client.Object, object client.Object, component string, render func()) (bool, error) {
+	different, err := r.prepare(issuer, before, object, component, render)
+	if err != nil || !different {
+		return false, err
+	}
+	if err := r.confirmRing(ctx, issuer, seen); err != nil {
+		return false, err
+	}
+	return true, r.store(ctx, issuer, before, object, component)
+}
+
+// prepare makes the object what it must be, and says whether it differs from what is stored. before is nil if nothing is.
+func (r *TokenIssuerReconciler) prepare(issuer *v1alpha1.TokenIssuer, before client.Object, object client.Object, component string, render func()) (bool, error) {
 	render()
 	labels := object.GetLabels()
 	if labels == nil {
@@ -222,22 +257,23 @@ func (r *TokenIssuerReconciler) write(ctx context.Context, issuer *v1alpha1.Toke
 	if err := r.setOwner(issuer, object); err != nil {
 		return false, err
 	}
+	return before == nil || !equality.Semantic.DeepEqual(before, object), nil
+}
+
+func (r *TokenIssuerReconciler) store(ctx context.Context, issuer *v1alpha1.TokenIssuer, before client.Object, object client.Object, component string) error {
 	var err error
-	switch {
-	case before == nil:
+	if before == nil {
 		err = r.Create(ctx, object)
 		if apierrors.IsAlreadyExists(err) {
 			err = r.whoseIsIt(ctx, issuer, object, component, err)
 		}
-	case equality.Semantic.DeepEqual(before, object):
-		return false, nil
-	default:
+	} else {
 		err = r.Update(ctx, object)
 	}
 	if err != nil {
-		return false, fmt.Errorf("writing %s %s: %w", kindOf(object), object.GetName(), err)
+		return fmt.Errorf("writing %s %s: %w", kindOf(object), object.GetName(), err)
 	}
-	return true, nil
+	return nil
 }
 
 // whoseIsIt tells an object that the cache has not caught up with from somebody else's.

@@ -28,10 +28,8 @@ func (r *TokenIssuerReconciler) publish(ctx context.Context, issuer *v1alpha1.To
 			return false, errStale
 		}
 		config, before = seen.jwks.DeepCopy(), seen.jwks
-	} else if err := r.confirmRing(ctx, issuer, seen); err != nil {
-		return false, err
 	}
-	wrote, err := r.write(ctx, issuer, before, config, v1alpha1.ComponentJWKS, func() {
+	wrote, err := r.derive(ctx, issuer, seen, before, config, v1alpha1.ComponentJWKS, func() {
 		config.Namespace, config.Name = issuer.Namespace, jwksName(issuer)
 		config.Data = map[string]string{v1alpha1.DataJWKS: string(jwks)}
 		config.BinaryData = nil

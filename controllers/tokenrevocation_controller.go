@@ -150,6 +150,7 @@ func (r *TokenRevocationReconciler) assessWebhook(object *v1alpha1.TokenRevocati
 		// Who waits for it to be enforced must not believe that the leak is over.
 		state.enforced = condition(v1alpha1.ConditionEnforced, false, v1alpha1.ReasonKeyNotFound,
 			"The webhook denies the key id, but the TokenIssuer has no such key and has dropped none. Compare the id with the ACTIVE-KEY, status.keys and status.refreshKeys of the TokenIssuer, and delete this revocation if it is a mistake.")
+		state.again = r.patience(object) // The ring may be late, and no watch of it wakes this controller.
 	default:
 		r.assessExpiry(&state, object, issuer)
 	}

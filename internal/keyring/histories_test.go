@@ -66,7 +66,7 @@ func (w *world) step() {
 	case 16:
 		r.clock = w.clockError()
 	case 17:
-		w.lag(r)
+		w.restart(r)
 		w.reconcile(r)
 	default:
 		w.changeSpec()
@@ -86,7 +86,7 @@ func (w *world) passToDeadline() {
 	if ring == nil {
 		return
 	}
-	deadlines := []time.Time{ring.RotationAt(w.now, w.policy)}
+	deadlines := []time.Time{ring.RotationAt(w.now, *w.policies.current())}
 	for i := range ring.Keys {
 		deadlines = append(deadlines, ring.Keys[i].RemoveAfter)
 	}
@@ -158,7 +158,11 @@ func (w *world) symmetric(id string) bool {
 }
 
 func (w *world) changeSpec() {
-	p := &w.policy
+	p := new(*w.policies.current())
+	defer func() {
+		p.Period = max(p.Period, p.MaxAge+skew+lag, p.MaxLifetime/20)
+		w.policies.set(w.now, p)
+	}()
 	switch rapid.IntRange(0, 9).Draw(w.t, "change") {
 	case 0:
 		p.Algorithm = rapid.SampledFrom([]jose.SignatureAlgorithm{jose.ES256, jose.EdDSA, jose.HS256}).Draw(w.t, "algorithm")
@@ -190,8 +194,6 @@ func (w *world) changeSpec() {
 	default:
 		p.Period = time.Duration(rapid.IntRange(30, 300).Draw(w.t, "period")) * time.Second
 	}
-	p.Period = max(p.Period, p.MaxAge+skew+lag, p.MaxLifetime/20)
-	w.policies = append(w.policies, *p)
 }
 
 // kill takes a key out of what the judge asks about: its tokens are void, by intent or by a lost ring.
@@ -237,11 +239,13 @@ func (w *world) judgePlan(r *replica, decision Decision) {
 
 // settle lets every fault end and checks that both replicas come to rest on the same ring, and stay there.
 func (w *world) settle() {
-	w.policy.Export = true
+	policy := *w.policies.current()
+	policy.Export = true
+	w.policies.set(w.now, &policy)
 	calm := func(r *replica) {
 		for range 8 {
 			w.refresh(r)
-			decision, err := Plan(w.now, w.policy, r.ring, w.seen(r), w.generate)
+			decision, err := Plan(w.now, policy, r.ring, w.seen(r), w.generate)
 			if err != nil {
 				w.t.Fatal(err)
 			}
@@ -257,7 +261,7 @@ func (w *world) settle() {
 	for range 6 {
 		calm(&w.replicas[0])
 		w.judge()
-		w.pass(w.policy.Period + skew)
+		w.pass(policy.Period + skew)
 	}
 	calm(&w.replicas[0])
 	ring := w.ring.current()
@@ -265,10 +269,10 @@ func (w *world) settle() {
 	if w.ring.current() != ring {
 		w.t.Fatalf("at %s the second replica does not rest where the first did", w.at())
 	}
-	if active := ring.Active(); active.Algorithm != w.policy.Algorithm || w.now.Sub(active.ActivatedAt) > w.policy.Period {
+	if active := ring.Active(); active.Algorithm != policy.Algorithm || w.now.Sub(active.ActivatedAt) > policy.Period {
 		w.t.Fatalf("at %s rotation has not caught up: %s since %s", w.at(), active.Algorithm, active.ActivatedAt.Sub(epoch))
 	}
-	if since, overdue := ring.Overdue(w.now, w.policy); overdue {
+	if since, overdue := ring.Overdue(w.now, policy); overdue {
 		w.t.Fatalf("at %s the rotation is overdue since %s", w.at(), since.Sub(epoch))
 	}
 }

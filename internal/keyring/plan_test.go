@@ -91,6 +91,37 @@ func statesOf(ring *Ring) []State {
 	return states
 }
 
+// TestWithdrawn retires a key where keys are not exported.
+func TestWithdrawn(t *testing.T) {
+	policy := testPolicy()
+	policy.Export = false
+	ring := plan(t, epoch, policy, nil, nothing(nil)).Ring
+	unmounted := func(ring *Ring) Seen {
+		seen := published(ring)
+		seen.Mounted, seen.MountedRevision = "", 0
+		return seen
+	}
+	ring = plan(t, epoch, policy, ring, unmounted(ring)).Ring
+	ring = plan(t, epoch.Add(policy.Period), policy, ring, unmounted(ring)).Ring
+	if !ring.AwaitsWithdrawal() {
+		t.Fatal("no key was retired")
+	}
+	seen, later := unmounted(ring), epoch.Add(2*policy.Period-1)
+	if plan(t, later, policy, ring, seen).Ring.Keys[2].RemoveAfter != (time.Time{}) {
+		t.Error("the key is counted out because no mounted Secret was seen")
+	}
+	seen.Withdrawn = true
+	decision := plan(t, later, policy, ring, seen)
+	want := later.Add(policy.PropagationDelay + policy.MaxLifetime + policy.ClockSkew)
+	if got := decision.Ring.Keys[2].RemoveAfter; !got.Equal(want) || decision.Ring.AwaitsWithdrawal() {
+		t.Errorf("removeAfter = %s, want %s: the Secret is known to be gone", got, want)
+	}
+	policy.Export = true
+	if plan(t, later, policy, ring, seen).Ring.Keys[2].RemoveAfter != (time.Time{}) {
+		t.Error("the key is counted out although keys are exported again and the active one is not mounted yet")
+	}
+}
+
 func TestCompromise(t *testing.T) {
 	for _, test := range []struct {
 		name      string

@@ -92,6 +92,7 @@ type Key struct {
 // Symmetric says whether the key is one of an HS algorithm, which is never published.
 func (k *Key) Symmetric() bool { return symmetric(k.Algorithm) }
 
+// mayBeMounted says whether the key is retired and was not yet seen to have left the mounted Secret.
 func (k *Key) mayBeMounted() bool { return k.State == Retiring && k.RemoveAfter.IsZero() }
 
 // Active returns the key that signs, or nil in a ring that has none.

@@ -82,35 +82,35 @@ type replica struct {
 	ring   *Ring
 	jwks   *jwks
 	mount  *mounted
-	policy Policy
+	policy *Policy
+	// withdrawn is true if the API server had no mounted Secret when it was asked, and the ring is still the same.
+	withdrawn bool
 }
 
 type world struct {
-	t         *rapid.T
-	now       time.Time
-	keys      int
-	policy    Policy
-	ring      history[*Ring]            // the stored ring: what the HTTP endpoint of an up-to-date replica serves
-	jwks      history[*jwks]            // the ConfigMap
-	mount     history[*mounted]         // the Secret that workloads mount
-	policies  []Policy                  // of all times, the present one at the end
-	forgotten int                       // how many of the rings no replica can have any more
-	untold    struct{ sets, rings int } // how many JWKS and rings count no more for what verifiers must know
-	replicas  [2]replica
-	tokens    []signed
-	exempt    map[string]bool // keys that signed before they were ripe, with the exception recorded
-	dead      map[string]bool // keys that were revoked, or lost with a deleted ring
+	t        *rapid.T
+	now      time.Time
+	keys     int
+	policies history[*Policy]          // what the issuer's spec asks for
+	ring     history[*Ring]            // the stored ring: what the HTTP endpoint of an up-to-date replica serves
+	jwks     history[*jwks]            // the ConfigMap
+	mount    history[*mounted]         // the Secret that workloads mount
+	untold   struct{ sets, rings int } // how many JWKS and rings count no more for what verifiers must know
+	replicas [2]replica
+	underWay bool // one of them is about to write
+	tokens   []signed
+	exempt   map[string]bool // keys that signed before they were ripe, with the exception recorded
+	dead     map[string]bool // keys that were revoked, or lost with a deleted ring
 }
 
 func newWorld(t *rapid.T) *world {
 	w := &world{t: t, now: epoch, exempt: map[string]bool{}, dead: map[string]bool{}}
-	w.policy = Policy{
+	w.policies.set(epoch, &Policy{
 		Algorithm: jose.ES256, ClockSkew: skew, PropagationDelay: lag, Export: true,
 		Period: time.Minute, MaxAge: 10 * time.Second, MaxLifetime: 30 * time.Second,
-	}
-	w.policies = []Policy{w.policy}
+	})
 	for i := range w.replicas {
-		w.replicas[i].policy = w.policy
+		w.replicas[i].policy = w.policies.current()
 	}
 	return w
 }
@@ -135,15 +135,17 @@ var errWrite = fmt.Errorf("the write failed")
 
 // reconcile does what the controller does: plan, write in order, stop at the first failure, plan again.
 func (w *world) reconcile(r *replica) {
+	r.withdrawn = false
 	for range 4 {
 		if r.ring == nil {
 			// Before it makes a ring, a replica asks the API server itself what there is.
 			r.ring, r.jwks, r.mount = w.ring.current(), w.jwks.current(), w.mount.current()
-			if r.ring == nil {
-				w.forget()
+			if r.ring == nil && r.jwks == nil {
+				// Nothing tells for how long copies of an earlier JWKS may be kept, so nothing is promised of them.
+				w.untold.sets, w.untold.rings = len(w.jwks.values), len(w.ring.values)
 			}
 		}
-		decision, err := Plan(w.now.Add(r.clock), r.policy, r.ring, w.seen(r), w.generate)
+		decision, err := Plan(w.now.Add(r.clock), *r.policy, r.ring, w.seen(r), w.generate)
 		if err != nil {
 			w.t.Fatalf("plan: %v", err)
 		}
@@ -157,11 +159,11 @@ func (w *world) reconcile(r *replica) {
 
 // seen is what the replica's copies say. That there is no mounted Secret it believes only the API server.
 func (w *world) seen(r *replica) Seen {
-	seen := Seen{}
-	if !r.policy.Export && r.mount == nil && r.ring != nil && r.ring.AwaitsWithdrawal() {
+	if !r.policy.Export && r.mount == nil && !r.withdrawn && r.ring != nil && r.ring.AwaitsWithdrawal() {
 		r.mount = w.mount.current()
-		seen.Withdrawn = r.mount == nil
+		r.withdrawn = r.mount == nil
 	}
+	seen := Seen{Withdrawn: r.withdrawn}
 	if r.jwks != nil {
 		seen.Published, seen.PublishedRevision, seen.LongestMaxAge = r.jwks.ids, r.jwks.revision, r.jwks.longest
 	}
@@ -169,23 +171,6 @@ func (w *world) seen(r *replica) Seen {
 		seen.Mounted, seen.MountedRevision = r.mount.id, r.mount.revision
 	}
 	return seen
-}
-
-// forget is what a new ring begins with if what was derived from its predecessors was deleted too.
-func (w *world) forget() {
-	if w.jwks.current() != nil {
-		return
-	}
-	// Nothing tells for how long copies of an earlier JWKS may be kept, so nothing is promised of them.
-	w.untold.sets, w.untold.rings = len(w.jwks.values), len(w.ring.values)
-	if w.mount.current() == nil {
-		// Nothing tells a replica with the deleted ring from one with its replacement. Only leader election keeps such a
-		// replica from acting: assume that it has heard.
-		for i := range w.replicas {
-			w.replicas[i].ring, w.replicas[i].jwks, w.replicas[i].mount = nil, nil, nil
-		}
-		w.forgotten = len(w.ring.values)
-	}
 }
 
 func (w *world) apply(r *replica, decision Decision) error {
@@ -200,7 +185,7 @@ func (w *world) apply(r *replica, decision Decision) error {
 		}); err != nil {
 			return err
 		}
-		r.ring = decision.Ring
+		r.ring, r.withdrawn = decision.Ring, false
 	}
 	if err := w.applyJWKS(r); err != nil {
 		return err
@@ -215,7 +200,7 @@ func (w *world) applyJWKS(r *replica) error {
 		return nil
 	}
 	err := w.write(r, func() error {
-		if w.jwks.current() != r.jwks || r.jwks == nil && w.ring.current() != r.ring {
+		if w.jwks.current() != r.jwks || w.ring.current() != r.ring {
 			return errWrite
 		}
 		w.jwks.set(w.now, want)
@@ -241,7 +226,7 @@ func (w *world) applyMount(r *replica) error {
 		return nil
 	}
 	err := w.write(r, func() error {
-		if w.mount.current() != r.mount || r.mount == nil && w.ring.current() != r.ring {
+		if w.mount.current() != r.mount || want != nil && w.ring.current() != r.ring || want == nil && w.policies.current() != r.policy {
 			return errWrite
 		}
 		w.mount.set(w.now, want)
@@ -253,8 +238,18 @@ func (w *world) applyMount(r *replica) error {
 	return err
 }
 
-// write draws the fate of a write. Time passes while it is under way.
+// write draws the fate of a write. The other replica may act while it is under way.
 func (w *world) write(r *replica, do func() error) error {
+	if !w.underWay && rapid.IntRange(0, 7).Draw(w.t, "the other acts") == 7 {
+		w.underWay = true
+		for i := range w.replicas {
+			if other := &w.replicas[i]; other != r {
+				w.refresh(other)
+				w.reconcile(other)
+			}
+		}
+		w.underWay = false
+	}
 	switch rapid.SampledFrom([]fate{succeeds, succeeds, succeeds, fails, isLost, crashes}).Draw(w.t, "fate") {
 	case fails:
 		return errWrite
@@ -270,17 +265,15 @@ func (w *world) write(r *replica, do func() error) error {
 }
 
 func (w *world) refresh(r *replica) {
-	r.ring, r.jwks, r.mount, r.policy = w.ring.current(), w.jwks.current(), w.mount.current(), w.policy
+	r.ring, r.jwks, r.mount, r.policy = w.ring.current(), w.jwks.current(), w.mount.current(), w.policies.current()
+	r.withdrawn = false
 }
 
-// lag makes the replica one that has just started, with caches each of which is some writes behind.
-func (w *world) lag(r *replica) {
+// restart makes the replica one that has just started, with caches each of which is some writes behind.
+func (w *world) restart(r *replica) {
 	behind := func(writes int) int { return writes - rapid.IntRange(0, min(writes, 4)).Draw(w.t, "behind") }
-	if rings := w.ring.values[w.forgotten:]; len(rings) > 0 {
-		r.ring = rings[behind(len(rings)-1)]
-	}
-	r.jwks, r.mount = w.jwks.at(behind(len(w.jwks.values))), w.mount.at(behind(len(w.mount.values)))
-	r.policy = w.policies[behind(len(w.policies)-1)]
+	r.ring, r.jwks = w.ring.at(behind(len(w.ring.values))), w.jwks.at(behind(len(w.jwks.values)))
+	r.mount, r.policy = w.mount.at(behind(len(w.mount.values))), w.policies.at(1+behind(len(w.policies.values)-1))
 }
 
 // noteExceptions keeps which keys may be unknown to verifiers, because the ring says so itself.
