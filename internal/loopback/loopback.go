@@ -13,6 +13,7 @@ import (
 	"net"
 	"strconv"
 	"sync"
+	"syscall"
 )
 
 const (
@@ -37,7 +38,7 @@ var mine struct {
 // Port returns a TCP port of 127.0.0.1 on which nobody listens, and which nobody is given again while this process runs,
 // neither by it nor by another that asks this package. A process can have some 10,000 in its life.
 //
-// The error is that no block is left, because this process and others have them all.
+// An error says that this process and others have all blocks, or what keeps it from listening at all.
 func Port() (string, error) {
 	mine.Lock()
 	defer mine.Unlock()
@@ -50,28 +51,32 @@ func Port() (string, error) {
 		port := mine.next
 		mine.next++
 		listener, err := listen(port)
-		if err != nil {
-			continue // Somebody listens there.
+		switch {
+		case errors.Is(err, syscall.EADDRINUSE):
+		case err != nil:
+			return "", fmt.Errorf("looking for a free port: %w", err)
+		default:
+			return strconv.Itoa(port), listener.Close()
 		}
-		return strconv.Itoa(port), listener.Close()
 	}
 }
 
 // claim takes a block that no process has.
 func claim() error {
-	var causes []error
 	for _, block := range rand.Perm(blocks) { //nolint:gosec // Any order will do, as long as processes do not all begin with the same.
 		base := first + block*size
 		mark, err := listen(base)
-		if err != nil {
-			causes = append(causes, err)
-			continue
+		switch {
+		case errors.Is(err, syscall.EADDRINUSE):
+		case err != nil:
+			return fmt.Errorf("looking for free ports: %w", err)
+		default:
+			mine.marks = append(mine.marks, mark)
+			mine.next, mine.end = base+1, base+size
+			return nil
 		}
-		mine.marks = append(mine.marks, mark)
-		mine.next, mine.end = base+1, base+size
-		return nil
 	}
-	return fmt.Errorf("looking for a block of ports of 127.0.0.1 from %d to %d: %w", first, first+blocks*size-1, errors.Join(causes...))
+	return fmt.Errorf("looking for free ports: other processes have all of 127.0.0.1 from %d to %d", first, first+blocks*size-1)
 }
 
 func listen(port int) (net.Listener, error) {
