@@ -3,6 +3,7 @@
 package controllers
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -52,7 +53,8 @@ const (
 type TokenIssuerReconciler struct {
 	client.Client
 	// APIReader reads past the cache. It is asked where the cache has no ring or no keys for refresh tokens, before
-	// anything is written that is derived from a ring, and before a key is counted out because nobody mounts it.
+	// anything is written that is derived from a ring, before a key is counted out because nobody mounts it, before the
+	// mounted Secret is withdrawn, and after a lost race.
 	APIReader client.Reader
 	Recorder  events.EventRecorder
 	Clock     clock.PassiveClock
@@ -179,10 +181,19 @@ func (p *progress) again(now time.Time) time.Duration {
 // as long as its watch is broken: after a lost race the API server itself is read.
 func (r *TokenIssuerReconciler) advance(ctx context.Context, issuer *v1alpha1.TokenIssuer) outcome {
 	o := r.advanceOnce(ctx, issuer, false)
-	if o.raced {
+	if !o.raced {
+		return o
+	}
+	stored := &v1alpha1.TokenIssuer{}
+	err := r.APIReader.Get(ctx, client.ObjectKeyFromObject(issuer), stored)
+	switch {
+	case client.IgnoreNotFound(err) != nil:
+		o.err = fmt.Errorf("reading the TokenIssuer %s after a lost race: %w", issuer.Name, err)
+	case err == nil && stored.UID == issuer.UID && stored.DeletionTimestamp.IsZero() && stored.Spec.Signing != nil:
+		*issuer = *stored
 		o = r.advanceOnce(ctx, issuer, true)
 	}
-	return o
+	return o // Otherwise there is another issuer or none, of which the cache will hear.
 }
 
 // advanceOnce plans and applies until nothing is left to do now. A plan can call for another at once: that a key has been
@@ -202,9 +213,7 @@ func (r *TokenIssuerReconciler) moveRing(ctx context.Context, issuer *v1alpha1.T
 		return err
 	}
 	for range maxPasses {
-		if err := r.confirmWithdrawn(ctx, issuer, o.policy, o.observed); err != nil {
-			return err
-		}
+		unconfirmed := r.confirmMounted(ctx, issuer, o.policy, o.observed)
 		decision, err := keyring.Plan(r.Clock.Now(), o.policy, o.observed.ring, o.observed.seen(), r.Generate)
 		if err != nil {
 			return err
@@ -212,7 +221,7 @@ func (r *TokenIssuerReconciler) moveRing(ctx context.Context, issuer *v1alpha1.T
 		wrote, err := r.apply(ctx, issuer, o.policy, o.observed, &decision)
 		o.wake, o.full = decision.Wake, decision.Full
 		if err != nil || !wrote {
-			return err
+			return cmp.Or(err, unconfirmed)
 		}
 	}
 	return fmt.Errorf("the keys of %s do not come to rest: is something else writing their Secrets?", issuer.Name)
@@ -225,11 +234,12 @@ func (r *TokenIssuerReconciler) apply(ctx context.Context, issuer *v1alpha1.Toke
 		return false, err
 	}
 	published, err := r.publish(ctx, issuer, seen)
-	if err != nil && policy.Export {
+	if err != nil && (policy.Export || seen.jwksTaken == nil) {
 		return false, err
 	}
+	// Somebody else's ConfigMap does not keep a key mounted. It will be met again after anything else that fails.
 	exported, exportErr := r.export(ctx, issuer, policy, seen)
-	return moved || published || exported, errors.Join(err, exportErr)
+	return moved || published || exported, cmp.Or(exportErr, err)
 }
 
 // revokedKeys are the key ids that revocations name: of signing keys and of keys for refresh tokens.

@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/keyturn/keyturn/api/v1alpha1"
+	"github.com/keyturn/keyturn/internal/issuers"
 	"github.com/keyturn/keyturn/internal/keyring"
 )
 
@@ -66,7 +67,7 @@ func (r *TokenIssuerReconciler) withdraw(ctx context.Context, issuer *v1alpha1.T
 	if err := r.APIReader.Get(ctx, client.ObjectKeyFromObject(issuer), stored); err != nil {
 		return false, fmt.Errorf("looking whether Secret %s is to be withdrawn: %w", seen.signingKey.Name, err)
 	}
-	if stored.UID != issuer.UID || stored.Generation != issuer.Generation {
+	if stored.UID != issuer.UID || stored.Spec.Signing == nil || issuers.SigningPolicy(stored).Export {
 		return false, errStale
 	}
 	err := r.Delete(ctx, seen.signingKey, client.Preconditions{
@@ -75,7 +76,7 @@ func (r *TokenIssuerReconciler) withdraw(ctx context.Context, issuer *v1alpha1.T
 	if client.IgnoreNotFound(err) != nil {
 		return false, fmt.Errorf("withdrawing Secret %s: %w", seen.signingKey.Name, err)
 	}
-	seen.signingKey = nil
+	seen.signingKey, seen.mountedConfirmed = nil, false
 	return true, nil
 }
 

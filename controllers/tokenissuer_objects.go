@@ -20,14 +20,16 @@ import (
 	"github.com/keyturn/keyturn/internal/keyring"
 )
 
-// errStale is returned where an object was rendered from a newer ring than the one at hand: the cache lags.
-var errStale = errors.New("the ring in the cache is older than what was derived from it")
+// errStale is returned where the ring or the issuer at hand is older than what the API server has: the cache lags.
+var errStale = errors.New("the cache is older than what the API server has")
 
 // conflictError says that an object that must be written exists and is somebody else's. It is never overwritten.
 type conflictError struct {
 	kind, name string
 	// component and issuer are set if the object is ours all the same, but not what it must be here.
 	component, issuer string
+	// holds is set if what stands in the way is the key with this id in it.
+	holds string
 }
 
 func conflictWith(object client.Object) *conflictError {
@@ -39,6 +41,10 @@ func conflictWith(object client.Object) *conflictError {
 }
 
 func (e *conflictError) Error() string {
+	if e.holds != "" {
+		return fmt.Sprintf("%s %s holds the key %s, which is not to be exported any more, and is not this issuer's to delete: delete it, or give it back its labels %s and %s",
+			e.kind, e.name, e.holds, v1alpha1.LabelComponent, v1alpha1.LabelIssuer)
+	}
 	if e.component != "" && e.issuer != "" {
 		return fmt.Sprintf("%s %s holds the %s of the TokenIssuer %s: leave it, and create this TokenIssuer anew with another name or another signing.secret.name",
 			e.kind, e.name, e.component, e.issuer)
@@ -60,10 +66,9 @@ type observation struct {
 
 	// ringConfirmed is true if the ring is the API server's own and not that of a cache, which may be late.
 	ringConfirmed bool
-	// keyWithdrawn is true if the API server has said, since this ring was written, that no Secret has the name of the
-	// mounted one, or none that holds a key of the ring.
-	keyWithdrawn bool
-	// keyKept is set where a Secret of that name is not ours any more and does hold one.
+	// mountedConfirmed is true if the API server itself was asked for the mounted Secret since this ring was written.
+	mountedConfirmed bool
+	// keyKept is set if it then had one that is not ours, because its labels were changed, and holds a key of the ring.
 	keyKept *conflictError
 
 	// rolledBack is true when the ring is older than what was derived from it, and keysLost when keys are missing in it.
@@ -161,11 +166,14 @@ func (o *observation) seen() keyring.Seen {
 		seen.PublishedRevision = revisionOf(o.jwks)
 		seen.LongestMaxAge, _ = time.ParseDuration(o.jwks.Annotations[v1alpha1.AnnotationLongestMaxAge])
 	}
-	if o.signingKey != nil {
-		seen.Mounted = string(o.signingKey.Data[v1alpha1.DataKeyID])
+	switch {
+	case o.signingKey != nil:
+		seen.Mounted = keyIn(o.signingKey)
 		seen.MountedRevision = revisionOf(o.signingKey)
+	case o.keyKept != nil:
+		seen.Mounted = o.keyKept.holds
 	}
-	seen.Withdrawn = o.keyWithdrawn
+	seen.MountedConfirmed = o.mountedConfirmed
 	return seen
 }
 
@@ -187,29 +195,31 @@ func (r *TokenIssuerReconciler) confirmRing(ctx context.Context, issuer *v1alpha
 	return nil
 }
 
-// confirmWithdrawn asks the API server itself whether the mounted Secret is gone, where a key waits for that to be counted
-// out. If it is not, it is seen now, and will be deleted. One that is not ours any more, because its labels were changed, is
-// somebody else's to delete, and workloads go on signing with the key in it.
-func (r *TokenIssuerReconciler) confirmWithdrawn(ctx context.Context, issuer *v1alpha1.TokenIssuer, policy keyring.Policy, seen *observation) error {
-	if policy.Export || seen.signingKey != nil || seen.keyWithdrawn || seen.ring == nil || !seen.ring.AwaitsWithdrawal() {
+// confirmMounted asks the API server itself for the mounted Secret, where a plan needs to be sure of it. One that is not
+// ours, because its labels were changed, is not ours to delete, but workloads go on signing with the key in it.
+func (r *TokenIssuerReconciler) confirmMounted(ctx context.Context, issuer *v1alpha1.TokenIssuer, policy keyring.Policy, seen *observation) error {
+	if seen.ring == nil || seen.mountedConfirmed || !seen.ring.MustConfirmMounted(policy.Export, seen.seen().Mounted) {
 		return nil
 	}
 	secret := &corev1.Secret{}
 	err := r.APIReader.Get(ctx, client.ObjectKey{Namespace: issuer.Namespace, Name: signingKeyName(issuer)}, secret)
+	if client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("looking for the mounted Secret %s: %w", signingKeyName(issuer), err)
+	}
+	seen.mountedConfirmed, seen.signingKey, seen.keyKept = true, nil, nil
 	switch {
 	case apierrors.IsNotFound(err):
-		seen.keyWithdrawn = true
-	case err != nil:
-		return fmt.Errorf("looking for the mounted Secret %s: %w", signingKeyName(issuer), err)
 	case ours(secret, issuer, v1alpha1.ComponentSigningKey):
 		seen.signingKey = secret
-	case seen.ring.Key(string(secret.Data[v1alpha1.DataKeyID])) != nil:
+	case seen.ring.Key(keyIn(secret)) != nil:
 		seen.keyKept = conflictWith(secret)
-	default:
-		seen.keyWithdrawn = true
+		seen.keyKept.holds = keyIn(secret)
 	}
 	return nil
 }
+
+// keyIn is the id of the key in a mounted Secret.
+func keyIn(secret *corev1.Secret) string { return string(secret.Data[v1alpha1.DataKeyID]) }
 
 // latestRevision is far beyond any that a ring can reach by being written, and leaves room to count on.
 const latestRevision = 1 << 60

@@ -39,7 +39,7 @@ func (r *TokenIssuerReconciler) writeRing(ctx context.Context, issuer *v1alpha1.
 	r.tellLost(ctx, issuer, seen, decision.Ring)
 	r.tell(ctx, issuer, decision.Changes)
 	seen.ringSecret, seen.ring = secret, decision.Ring
-	seen.ringConfirmed, seen.keyWithdrawn = true, false
+	seen.ringConfirmed, seen.mountedConfirmed = true, false
 	seen.rolledBack, seen.keysLost = false, false
 	return true, nil
 }

@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"time"
 
@@ -57,6 +58,24 @@ func (w *world) stopsAt(name string) client.WithWatch {
 	})
 }
 
+// careful is a client with which no key is counted out while it is mounted.
+func (w *world) careful(c client.WithWatch) client.WithWatch {
+	return interceptWrites(c, func(_ string, object client.Object, write func() error) error {
+		err := write()
+		if object.GetName() != "shop-keyring" || err != nil {
+			return err
+		}
+		var mounted corev1.Secret
+		if err := w.Get(w.Context(), client.ObjectKey{Namespace: w.namespace, Name: "shop-signing-key"}, &mounted); err != nil {
+			return client.IgnoreNotFound(err)
+		}
+		if key := w.ring("shop").Key(keyIn(&mounted)); key == nil || !key.RemoveAfter.IsZero() {
+			w.Errorf("the key %s is counted out while it is mounted", keyIn(&mounted))
+		}
+		return nil
+	})
+}
+
 func TestKeyIsCountedOutOnceItsSecretIsGone(t *testing.T) {
 	w := newWorld(t)
 	key := w.switchedOff(func(*corev1.Secret) {})
@@ -71,6 +90,11 @@ func TestKeyIsCountedOutOnceItsSecretIsGone(t *testing.T) {
 func TestKeyInASecretThatIsHeldIsNotCountedOut(t *testing.T) {
 	w := newWorld(t)
 	key := w.switchedOff(held)
+	w.clock.Step(period)
+	w.reconcile("shop")
+	if keys := w.ring("shop").Keys; len(keys) != 4 || keys[2].RemoveAfter.IsZero() {
+		t.Errorf("a key that was never mounted is not counted out: %+v", keys)
+	}
 	w.journal.take()
 	w.reconcile("shop")
 	if at := w.retired("shop", key); !at.IsZero() {
@@ -90,10 +114,19 @@ func TestKeyInASecretThatIsHeldIsNotCountedOut(t *testing.T) {
 func TestKeyInARelabelledSecretIsNotCountedOut(t *testing.T) {
 	w := newWorld(t)
 	key := w.switchedOff(relabel[*corev1.Secret](v1alpha1.LabelComponent, ""))
+	w.clock.Step(period)
+	w.reconcile("shop")
+	w.reconcile("shop")
 	if at := w.retired("shop", key); !at.IsZero() {
 		t.Errorf("removeAfter = %s while the Secret is there", at)
 	}
-	w.wantCondition("shop", v1alpha1.ConditionSecretConflict, metav1.ConditionTrue, v1alpha1.ReasonSecretConflict)
+	if keys := w.ring("shop").Keys; len(keys) != 4 || keys[2].RemoveAfter.IsZero() {
+		t.Errorf("a key that was never mounted is not counted out: %+v", keys)
+	}
+	said := w.wantCondition("shop", v1alpha1.ConditionSecretConflict, metav1.ConditionTrue, v1alpha1.ReasonSecretConflict).Message
+	if !strings.Contains(said, "holds the key "+key) {
+		t.Errorf("the condition says %q", said)
+	}
 	edit(w, w.mounted("shop"), relabel[*corev1.Secret](v1alpha1.LabelComponent, v1alpha1.ComponentSigningKey))
 	w.reconcile("shop")
 	w.wantGone("shop-signing-key", &corev1.Secret{})
@@ -129,27 +162,26 @@ func TestForeignConfigMapDoesNotKeepTheSecret(t *testing.T) {
 }
 
 // A replica that has heard neither that keys are exported again nor of the Secret must neither take the retired key for
-// withdrawn, nor withdraw it.
-func TestStaleCacheLeavesAMountedKeyAlone(t *testing.T) {
+// withdrawn, nor withdraw it. It asks, and does what is to be done.
+func TestStaleCacheDoesNotWithdraw(t *testing.T) {
 	w := newWorld(t)
 	issuer := w.settled("shop", exportOff)
 	old := map[string]client.Object{"shop": w.issuer("shop"), "shop-signing-key": nil}
 	edit(w, issuer, exportOn)
 	w.reconcile("shop")
-	key, version := w.ring("shop").Active().ID, w.mounted("shop").ResourceVersion
+	before := w.mounted("shop")
 	w.clock.Step(period)
-	for range 2 {
-		if _, err := w.newReconciler(w.frozen(old)).Reconcile(t.Context(), w.request("shop")); err != nil {
-			t.Fatal(err)
-		}
+	result, err := w.newReconciler(w.careful(w.frozen(old))).Reconcile(t.Context(), w.request("shop"))
+	if err != nil || result.RequeueAfter <= raceRetry {
+		t.Errorf("RequeueAfter = %s, error %v; want a replica that has come to rest", result.RequeueAfter, err)
 	}
-	if w.mounted("shop").ResourceVersion != version {
-		t.Error("the mounted Secret was deleted by a replica that had not heard that it is wanted")
+	if after := w.mounted("shop"); after.UID != before.UID || keyIn(after) != w.ring("shop").Active().ID {
+		t.Error("the mounted Secret was deleted, or has not got the new key")
 	}
-	if at := w.retired("shop", key); !at.IsZero() {
-		t.Errorf("removeAfter = %s while the key is mounted", at)
+	if w.retired("shop", keyIn(before)).IsZero() {
+		t.Error("the key that was mounted before is not counted out")
 	}
-	w.reconcile("shop")
+	w.wantReady("shop")
 	if err := w.coherent("shop"); err != nil {
 		t.Error(err)
 	}
@@ -166,7 +198,7 @@ func TestWithdrawalIsAskedForOfEachRing(t *testing.T) {
 	edit(w, w.mounted("shop"), released)
 	w.clock.Step(period)
 	var mounted string
-	slow := interceptWrites(w.frozen(stale), func(verb string, object client.Object, write func() error) error {
+	slow := interceptWrites(w.careful(w.frozen(stale)), func(verb string, object client.Object, write func() error) error {
 		if verb == "update" && object.GetName() == "shop-keyring" && mounted == "" {
 			edit(w, issuer, func(i *v1alpha1.TokenIssuer) {
 				exportOn(i)
@@ -175,15 +207,62 @@ func TestWithdrawalIsAskedForOfEachRing(t *testing.T) {
 			if _, err := w.newReconciler(w.stopsAt("shop-keyring")).Reconcile(t.Context(), w.request("shop")); err == nil {
 				t.Error("no error of the other replica, want that of the ring")
 			}
-			mounted = string(w.mounted("shop").Data[v1alpha1.DataKeyID])
+			mounted = keyIn(w.mounted("shop"))
 		}
 		return write()
 	})
 	if _, err := w.newReconciler(slow).Reconcile(t.Context(), w.request("shop")); err != nil {
 		t.Fatal(err)
 	}
-	if at := w.retired("shop", mounted); !at.IsZero() || w.ring("shop").Active().ID == mounted {
-		t.Errorf("removeAfter = %s while the key is mounted, or it was not retired", at)
+	if w.retired("shop", mounted).IsZero() || keyIn(w.mounted("shop")) == mounted {
+		t.Error("the key was not exchanged, so the test shows nothing")
+	}
+}
+
+// Whoever mounts a retired key again, from a backup or by a write that was long under way, has tokens of it for as long as
+// it is mounted.
+func TestKeyThatIsMountedAgainIsKept(t *testing.T) {
+	w := newWorld(t)
+	issuer := w.settled("shop")
+	before := w.mounted("shop")
+	edit(w, issuer, exportOff)
+	w.clock.Step(period)
+	w.reconcile("shop")
+	if w.retired("shop", keyIn(before)).IsZero() {
+		t.Fatal("the key is not counted out although the Secret has gone")
+	}
+	before.ResourceVersion, before.Finalizers = "", []string{"example.com/held"}
+	if err := w.Create(t.Context(), before); err != nil {
+		t.Fatal(err)
+	}
+	w.clock.Step(propagation + lifetime + skew)
+	w.reconcile("shop")
+	if at := w.retired("shop", keyIn(before)); !at.IsZero() {
+		t.Errorf("removeAfter = %s while the key is mounted", at)
+	}
+	edit(w, w.mounted("shop"), released)
+	w.reconcile("shop")
+	if got, want := w.retired("shop", keyIn(before)), w.clock.Now().Add(propagation+lifetime+skew); !got.Equal(want) {
+		t.Errorf("removeAfter = %s, want %s", got, want)
+	}
+}
+
+// A key is dropped because it is compromised, whatever else cannot be found out.
+func TestRevokedKeyLeavesWhileTheSecretCannotBeRead(t *testing.T) {
+	w := newWorld(t)
+	w.switchedOff(held)
+	active := w.ring("shop").Active().ID
+	w.revoke("leak", "shop", func(s *v1alpha1.TokenRevocationSpec) { s.KeyID = active })
+	w.reconciler.APIReader = interceptor.NewClient(w.WithWatch, interceptor.Funcs{
+		Get: func(context.Context, client.WithWatch, client.ObjectKey, client.Object, ...client.GetOption) error {
+			return errStopped
+		},
+	})
+	if _, err := w.try("shop"); err == nil {
+		t.Error("no error, want that of the mounted Secret")
+	}
+	if w.ring("shop").Key(active) != nil || strings.Contains(w.jwks("shop").Data[v1alpha1.DataJWKS], active) {
+		t.Error("the compromised key is still there")
 	}
 }
 

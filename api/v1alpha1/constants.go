@@ -104,7 +104,7 @@ const (
 	ConditionReady = "Ready"
 	// ConditionRotationOverdue is True while a rotation that should have happened has not.
 	ConditionRotationOverdue = "RotationOverdue"
-	// ConditionSecretConflict is True while an object that the operator must write exists and is somebody else's.
+	// ConditionSecretConflict is True while an object that the operator must write, or delete, is somebody else's.
 	ConditionSecretConflict = "SecretConflict"
 	// ConditionKeysLost is True after the ring Secret vanished, until every token that the lost keys signed has expired.
 	ConditionKeysLost = "KeysLost"

@@ -22,7 +22,7 @@ var sentences = map[string]string{
 		"it to begin with new keys.",
 	"ReasonRingFull": "A rotation waits because the ring is full of keys whose tokens have not expired. Shorten " +
 		"tokens.maxLifetime, or lengthen signing.rotation.period.",
-	"ReasonSecretConflict": "An object that Keyturn must write exists and is somebody else's. Delete it, or rename the TokenIssuer.",
+	"ReasonSecretConflict": "An object that Keyturn must write or delete is somebody else's. The message says what to do.",
 	"ReasonWriteFailed":    "A Secret or the ConfigMap could not be read or written. The message has the answer of the API server.",
 	"ReasonRotationOverdue": "A rotation has not happened when it should have. The old key goes on verifying. The message says what is " +
 		"in the way.",

@@ -42,9 +42,9 @@ type Seen struct {
 	Published []string
 	// Mounted is the id of the key in the Secret that workloads mount; empty when no such Secret was seen.
 	Mounted string
-	// Withdrawn says that there was no such Secret when the API server itself was asked. A late copy that has none is no
-	// proof that none is mounted: it may have been written since.
-	Withdrawn bool
+	// MountedConfirmed says that it was the API server itself that said so of the Secret, since this ring was written. A
+	// late copy that has none is no proof that none is mounted: see Ring.MustConfirmMounted.
+	MountedConfirmed bool
 	// PublishedRevision and MountedRevision are those of the ring that they were rendered from; 0 when there is none.
 	PublishedRevision, MountedRevision int64
 	// LongestMaxAge is the ring's when the JWKS was published; 0 when there is none.
@@ -52,7 +52,8 @@ type Seen struct {
 }
 
 // Decision is what to do. Its writes go in this order, each only after the one before it has succeeded:
-// the ring (if Changed), the JWKS, the mounted Secret. After a write, plan again with what is seen then.
+// the ring (if Changed), the JWKS, the mounted Secret; but that Secret can be withdrawn without the JWKS. After a write,
+// plan again with what is seen then.
 type Decision struct {
 	// Ring is the ring as it must be. It has the next revision if it is Changed.
 	Ring    *Ring
@@ -177,17 +178,20 @@ func (p *planner) recordPublished() {
 
 // recordReplaced notes when retiring keys were seen to have left the mounted Secret. Their last token can be signed one
 // propagation delay later, and not before that the clock for their removal starts: a Secret that cannot be written
-// keeps the old key in use, however long ago the ring retired it.
+// keeps the old key in use, however long ago the ring retired it. A key that somebody mounts again is in use again.
 func (p *planner) recordReplaced() {
 	active := p.ring.Active()
 	replaced := active != nil && p.policy.Export && p.seen.Mounted == active.ID
-	withdrawn := !p.policy.Export && p.seen.Withdrawn
-	if !replaced && !withdrawn {
-		return
-	}
+	withdrawn := !p.policy.Export && p.seen.MountedConfirmed
 	for i := range p.ring.Keys {
 		key := &p.ring.Keys[i]
-		if key.mayBeMounted() {
+		switch {
+		case key.State != Retiring:
+		case key.ID == p.seen.Mounted:
+			if p.seen.MountedConfirmed && !key.RemoveAfter.IsZero() {
+				key.RemoveAfter, p.changed = time.Time{}, true
+			}
+		case key.RemoveAfter.IsZero() && (replaced || withdrawn):
 			key.RemoveAfter, p.changed = p.removeAfter(key), true
 		}
 	}

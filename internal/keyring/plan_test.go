@@ -91,35 +91,54 @@ func statesOf(ring *Ring) []State {
 	return states
 }
 
-// TestWithdrawn retires a key where keys are not exported.
+// TestWithdrawn retires keys where keys are not exported.
 func TestWithdrawn(t *testing.T) {
 	policy := testPolicy()
 	policy.Export = false
-	ring := plan(t, epoch, policy, nil, nothing(nil)).Ring
+	gone := policy.PropagationDelay + policy.MaxLifetime + policy.ClockSkew
 	unmounted := func(ring *Ring) Seen {
 		seen := published(ring)
 		seen.Mounted, seen.MountedRevision = "", 0
 		return seen
 	}
+	ring := plan(t, epoch, policy, nil, nothing(nil)).Ring
 	ring = plan(t, epoch, policy, ring, unmounted(ring)).Ring
 	ring = plan(t, epoch.Add(policy.Period), policy, ring, unmounted(ring)).Ring
-	if !ring.AwaitsWithdrawal() {
-		t.Fatal("no key was retired")
+	ring = plan(t, epoch.Add(policy.Period), policy, ring, unmounted(ring)).Ring
+	ring = plan(t, epoch.Add(2*policy.Period), policy, ring, unmounted(ring)).Ring
+	if len(ring.Keys) != 4 || !ring.MustConfirmMounted(false, "") || ring.MustConfirmMounted(true, "") {
+		t.Fatalf("%d keys; want two that wait to be counted out, as long as keys are not exported", len(ring.Keys))
 	}
-	seen, later := unmounted(ring), epoch.Add(2*policy.Period-1)
-	if plan(t, later, policy, ring, seen).Ring.Keys[2].RemoveAfter != (time.Time{}) {
-		t.Error("the key is counted out because no mounted Secret was seen")
+	newer, older := ring.Keys[2].ID, ring.Keys[3].ID
+	now := epoch.Add(2*policy.Period + time.Minute)
+	want := func(what string, policy Policy, seen Seen, newerAt, olderAt time.Time) {
+		t.Helper()
+		planned := plan(t, now, policy, ring, seen).Ring
+		if got := planned.Key(newer).RemoveAfter; !got.Equal(newerAt) {
+			t.Errorf("%s: removeAfter of the newer key = %s, want %s", what, got, newerAt)
+		}
+		if got := planned.Key(older).RemoveAfter; !got.Equal(olderAt) {
+			t.Errorf("%s: removeAfter of the older key = %s, want %s", what, got, olderAt)
+		}
+		ring = planned
 	}
-	seen.Withdrawn = true
-	decision := plan(t, later, policy, ring, seen)
-	want := later.Add(policy.PropagationDelay + policy.MaxLifetime + policy.ClockSkew)
-	if got := decision.Ring.Keys[2].RemoveAfter; !got.Equal(want) || decision.Ring.AwaitsWithdrawal() {
-		t.Errorf("removeAfter = %s, want %s: the Secret is known to be gone", got, want)
+	never, seen := time.Time{}, unmounted(ring)
+	want("a copy that may be late has no mounted Secret", policy, seen, never, never)
+	exported := policy
+	exported.Export = true
+	seen.MountedConfirmed = true
+	want("keys are exported, and the active one is not mounted yet", exported, seen, never, never)
+	seen.Mounted = newer
+	want("the Secret with the newer key is held", policy, seen, never, now.Add(gone))
+	seen.Mounted = ""
+	want("it is gone", policy, seen, now.Add(gone), now.Add(gone))
+	seen.Mounted, seen.MountedConfirmed = newer, false
+	want("a copy that may be late has the newer key", policy, seen, now.Add(gone), now.Add(gone))
+	if !ring.MustConfirmMounted(true, newer) || ring.MustConfirmMounted(false, ring.Active().ID) {
+		t.Error("only of a key that was counted out must it be confirmed that it is mounted")
 	}
-	policy.Export = true
-	if plan(t, later, policy, ring, seen).Ring.Keys[2].RemoveAfter != (time.Time{}) {
-		t.Error("the key is counted out although keys are exported again and the active one is not mounted yet")
-	}
+	seen.MountedConfirmed = true
+	want("somebody has mounted it again", policy, seen, never, now.Add(gone))
 }
 
 func TestCompromise(t *testing.T) {

@@ -92,9 +92,6 @@ type Key struct {
 // Symmetric says whether the key is one of an HS algorithm, which is never published.
 func (k *Key) Symmetric() bool { return symmetric(k.Algorithm) }
 
-// mayBeMounted says whether the key is retired and was not yet seen to have left the mounted Secret.
-func (k *Key) mayBeMounted() bool { return k.State == Retiring && k.RemoveAfter.IsZero() }
-
 // Active returns the key that signs, or nil in a ring that has none.
 func (r *Ring) Active() *Key { return r.first(Active) }
 
@@ -111,9 +108,16 @@ func (r *Ring) Key(id string) *Key {
 	return nil
 }
 
-// AwaitsWithdrawal says whether a retiring key may still be in the Secret that workloads mount, as far as the ring knows.
-func (r *Ring) AwaitsWithdrawal() bool {
-	return slices.ContainsFunc(r.Keys, func(key Key) bool { return key.mayBeMounted() })
+// MustConfirmMounted says whether a plan for the ring needs to know from the API server itself what is mounted, where a
+// copy that may be late says that it is the key with the given id, or none: because keys are not exported and one waits to
+// be counted out, or because one was counted out and is mounted all the same.
+func (r *Ring) MustConfirmMounted(export bool, mounted string) bool {
+	return slices.ContainsFunc(r.Keys, func(key Key) bool {
+		if key.State != Retiring {
+			return false
+		}
+		return key.RemoveAfter.IsZero() && !export || !key.RemoveAfter.IsZero() && key.ID == mounted
+	})
 }
 
 // MaxLifetime returns the largest lifetime that a token of any key in the ring can have.

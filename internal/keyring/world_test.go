@@ -83,8 +83,8 @@ type replica struct {
 	jwks   *jwks
 	mount  *mounted
 	policy *Policy
-	// withdrawn is true if the API server had no mounted Secret when it was asked, and the ring is still the same.
-	withdrawn bool
+	// confirmed is true if mount is what the API server said when it was asked, and the ring is still the same.
+	confirmed bool
 }
 
 type world struct {
@@ -135,7 +135,7 @@ var errWrite = fmt.Errorf("the write failed")
 
 // reconcile does what the controller does: plan, write in order, stop at the first failure, plan again.
 func (w *world) reconcile(r *replica) {
-	r.withdrawn = false
+	r.confirmed = false
 	for range 4 {
 		if r.ring == nil {
 			// Before it makes a ring, a replica asks the API server itself what there is.
@@ -157,13 +157,16 @@ func (w *world) reconcile(r *replica) {
 	}
 }
 
-// seen is what the replica's copies say. That there is no mounted Secret it believes only the API server.
+// seen is what the replica's copies say. Where a plan needs to be sure of the mounted Secret it asks the API server.
 func (w *world) seen(r *replica) Seen {
-	if !r.policy.Export && r.mount == nil && !r.withdrawn && r.ring != nil && r.ring.AwaitsWithdrawal() {
-		r.mount = w.mount.current()
-		r.withdrawn = r.mount == nil
+	mounted := ""
+	if r.mount != nil {
+		mounted = r.mount.id
 	}
-	seen := Seen{Withdrawn: r.withdrawn}
+	if r.ring != nil && r.ring.MustConfirmMounted(r.policy.Export, mounted) {
+		r.mount, r.confirmed = w.mount.current(), true
+	}
+	seen := Seen{MountedConfirmed: r.confirmed}
 	if r.jwks != nil {
 		seen.Published, seen.PublishedRevision, seen.LongestMaxAge = r.jwks.ids, r.jwks.revision, r.jwks.longest
 	}
@@ -185,7 +188,7 @@ func (w *world) apply(r *replica, decision Decision) error {
 		}); err != nil {
 			return err
 		}
-		r.ring, r.withdrawn = decision.Ring, false
+		r.ring, r.confirmed = decision.Ring, false
 	}
 	if err := w.applyJWKS(r); err != nil {
 		return err
@@ -233,7 +236,7 @@ func (w *world) applyMount(r *replica) error {
 		return nil
 	})
 	if err == nil {
-		r.mount = want
+		r.mount, r.confirmed = want, false
 	}
 	return err
 }
@@ -266,7 +269,7 @@ func (w *world) write(r *replica, do func() error) error {
 
 func (w *world) refresh(r *replica) {
 	r.ring, r.jwks, r.mount, r.policy = w.ring.current(), w.jwks.current(), w.mount.current(), w.policies.current()
-	r.withdrawn = false
+	r.confirmed = false
 }
 
 // restart makes the replica one that has just started, with caches each of which is some writes behind.
