@@ -163,10 +163,7 @@ func TestTwoReplicasRace(t *testing.T) {
 // A replica whose watches have stopped moves the ring all the same: a lost race is decided by the API server.
 func TestStaleCacheDoesNotStopTheRing(t *testing.T) {
 	w := newWorld(t)
-	w.settled("shop")
-	old := map[string]client.Object{"shop-keyring": w.ringSecret("shop"), "shop-jwks": w.jwks("shop"), "shop-signing-key": w.mounted("shop")}
-	w.clock.Step(period)
-	w.reconcile("shop")
+	old := w.oneRotationAgo("shop")
 
 	second := w.ring("shop").Active().ID
 	w.clock.Step(period)
@@ -189,10 +186,7 @@ func TestStaleRingIsNotPublished(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
-			w.settled("shop")
-			old := map[string]client.Object{"shop-keyring": w.ringSecret("shop"), "shop-jwks": w.jwks("shop"), "shop-signing-key": w.mounted("shop")}
-			w.clock.Step(period)
-			w.reconcile("shop")
+			old := w.oneRotationAgo("shop")
 			newest := seen(w)
 			old[newest.GetName()] = newest
 
@@ -218,10 +212,7 @@ func TestStaleRingCreatesNothing(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
-			w.settled("shop")
-			old := map[string]client.Object{"shop-keyring": w.ringSecret("shop"), "shop-jwks": w.jwks("shop"), "shop-signing-key": w.mounted("shop")}
-			w.clock.Step(period)
-			w.reconcile("shop")
+			old := w.oneRotationAgo("shop")
 			deleted := missing(w)
 			w.remove(deleted)
 			old[deleted.GetName()] = nil
@@ -293,6 +284,19 @@ func TestStaleRingOverwritesNothingWithoutRevision(t *testing.T) {
 			}
 		})
 	}
+}
+
+// oneRotationAgo makes an issuer, and returns its objects as they were before the rotation that it lets happen.
+func (w *world) oneRotationAgo(name string) map[string]client.Object {
+	w.Helper()
+	w.settled(name)
+	old := map[string]client.Object{}
+	for _, object := range []client.Object{w.ringSecret(name), w.jwks(name), w.mounted(name)} {
+		old[object.GetName()] = object
+	}
+	w.clock.Step(period)
+	w.reconcile(name)
+	return old
 }
 
 // frozen is a client for which objects stay as they were: those named, and nil for one that was not there. It has all
