@@ -85,6 +85,16 @@ func interceptWrites(c client.WithWatch, around func(verb string, object client.
 	})
 }
 
+// stopsAt is a client that ends before it writes the object.
+func (w *world) stopsAt(name string) client.WithWatch {
+	return interceptWrites(withFields(w.WithWatch), func(_ string, object client.Object, write func() error) error {
+		if object.GetName() == name {
+			return errStopped
+		}
+		return write()
+	})
+}
+
 // withFields returns a client that answers lists by the fields that the manager's cache is indexed by. The API server
 // itself knows no such fields.
 func withFields(c client.WithWatch) client.WithWatch {

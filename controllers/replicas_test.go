@@ -177,13 +177,16 @@ func TestStaleCacheDoesNotStopTheRing(t *testing.T) {
 	w.wantNoCondition("shop", v1alpha1.ConditionKeysLost)
 }
 
+// derived is what is derived from the ring of the issuer shop.
+var derived = map[string]func(w *world) client.Object{
+	"ConfigMap":      func(w *world) client.Object { return w.jwks("shop") },
+	"mounted Secret": func(w *world) client.Object { return w.mounted("shop") },
+}
+
 // A replica that has heard of everything but the newest ring, and whose clock is behind so that nothing seems due, must
 // not put back what was derived from the older one.
 func TestStaleRingIsNotPublished(t *testing.T) {
-	for name, seen := range map[string]func(w *world) client.Object{
-		"ConfigMap":      func(w *world) client.Object { return w.jwks("shop") },
-		"mounted Secret": func(w *world) client.Object { return w.mounted("shop") },
-	} {
+	for name, seen := range derived {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
 			old := w.oneRotationAgo("shop")
@@ -206,10 +209,7 @@ func TestStaleRingIsNotPublished(t *testing.T) {
 
 // What is not there bears no revision, so a replica that has not heard of the newest ring could create it from an older one.
 func TestStaleRingCreatesNothing(t *testing.T) {
-	for name, missing := range map[string]func(w *world) client.Object{
-		"ConfigMap":      func(w *world) client.Object { return w.jwks("shop") },
-		"mounted Secret": func(w *world) client.Object { return w.mounted("shop") },
-	} {
+	for name, missing := range derived {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
 			old := w.oneRotationAgo("shop")

@@ -9,7 +9,6 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/keyturn/keyturn/api/v1alpha1"
 	"github.com/keyturn/keyturn/internal/keyring"
@@ -107,12 +106,7 @@ func TestRetiredKeyWaitsForTheMountedSecret(t *testing.T) {
 	first := w.ring("shop").Active().ID
 	w.clock.Step(period)
 	plain := w.reconciler.Client
-	w.reconciler.Client = interceptWrites(withFields(w.WithWatch), func(verb string, object client.Object, write func() error) error {
-		if verb == "update" && object.GetName() == "shop-signing-key" {
-			return errStopped
-		}
-		return write()
-	})
+	w.reconciler.Client = w.stopsAt("shop-signing-key")
 	if _, err := w.try("shop"); err == nil {
 		t.Fatal("no error, want that of the mounted Secret")
 	}

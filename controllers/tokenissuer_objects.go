@@ -119,7 +119,8 @@ func read(ctx context.Context, reader client.Reader, issuer *v1alpha1.TokenIssue
 	return seen, nil
 }
 
-// owned reads an object that must be the issuer's. It returns nil if there is none.
+// owned reads into an object that must be the issuer's, and returns it; nil if there is none. One that is somebody else's is
+// read, and a conflictError.
 func owned[T client.Object](ctx context.Context, reader client.Reader, issuer *v1alpha1.TokenIssuer, object T, name, component string) (T, error) {
 	var none T
 	err := reader.Get(ctx, client.ObjectKey{Namespace: issuer.Namespace, Name: name}, object)
@@ -202,18 +203,15 @@ func (r *TokenIssuerReconciler) confirmMounted(ctx context.Context, issuer *v1al
 		return nil
 	}
 	secret := &corev1.Secret{}
-	err := r.APIReader.Get(ctx, client.ObjectKey{Namespace: issuer.Namespace, Name: signingKeyName(issuer)}, secret)
-	if client.IgnoreNotFound(err) != nil {
-		return fmt.Errorf("looking for the mounted Secret %s: %w", signingKeyName(issuer), err)
+	var taken *conflictError
+	found, err := owned(ctx, r.APIReader, issuer, secret, signingKeyName(issuer), v1alpha1.ComponentSigningKey)
+	if err != nil && !errors.As(err, &taken) {
+		return err
 	}
-	seen.mountedConfirmed, seen.signingKey, seen.keyKept = true, nil, nil
-	switch {
-	case apierrors.IsNotFound(err):
-	case ours(secret, issuer, v1alpha1.ComponentSigningKey):
-		seen.signingKey = secret
-	case seen.ring.Key(keyIn(secret)) != nil:
-		seen.keyKept = conflictWith(secret)
-		seen.keyKept.holds = keyIn(secret)
+	seen.mountedConfirmed, seen.signingKey, seen.keyKept = true, found, nil
+	if taken != nil && seen.ring.Key(keyIn(secret)) != nil {
+		taken.holds = keyIn(secret)
+		seen.keyKept = taken
 	}
 	return nil
 }

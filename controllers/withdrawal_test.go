@@ -48,16 +48,6 @@ func held(s *corev1.Secret) { s.Finalizers = []string{"example.com/held"} }
 
 func released(s *corev1.Secret) { s.Finalizers = nil }
 
-// stopsAt is a client that ends before it writes the object.
-func (w *world) stopsAt(name string) client.WithWatch {
-	return interceptWrites(withFields(w.WithWatch), func(_ string, object client.Object, write func() error) error {
-		if object.GetName() == name {
-			return errStopped
-		}
-		return write()
-	})
-}
-
 // careful is a client with which no key is counted out while it is mounted.
 func (w *world) careful(c client.WithWatch) client.WithWatch {
 	return interceptWrites(c, func(_ string, object client.Object, write func() error) error {

@@ -125,7 +125,7 @@ func freePorts(count int) ([]string, error) {
 	for i := range ports {
 		var err error
 		if ports[i], err = loopback.Port(); err != nil {
-			return nil, fmt.Errorf("looking for a free port: %w", err)
+			return nil, err
 		}
 	}
 	return ports, nil

@@ -22,7 +22,7 @@ type page struct {
 func startPage(f folder, keyturn string) (*page, error) {
 	port, err := loopback.Port()
 	if err != nil {
-		return nil, fmt.Errorf("looking for a port for the page: %w", err)
+		return nil, err
 	}
 	logFile, err := os.OpenFile(f.path("browser.log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
